@@ -1,0 +1,57 @@
+"""What a text network is, the tasks it solves, and how it is stepped and scored. Needs no torch."""
+
+from __future__ import annotations
+
+from .budget import Meter
+from .engine import Engine
+from .episodes import EpisodeBatch, Turn, run_episodes
+from .errors import (
+    BackboneError,
+    CheckpointError,
+    DataFileError,
+    EpisodeOverError,
+    InvalidMessageError,
+    NeuromasError,
+    TopologyError,
+    TranscriptError,
+    UnknownNameError,
+    UsageError,
+)
+from .node import Incoming, Message, NodeRequest, Policy, Position
+from .registry import make_task, register_task, task_names
+from .task import SPLITS, Question, Score, Task
+from .topology import Topology
+from .vector import VectorTextNetworkEnv, vector_env
+
+__all__ = [
+    "SPLITS",
+    "BackboneError",
+    "CheckpointError",
+    "DataFileError",
+    "Engine",
+    "EpisodeBatch",
+    "EpisodeOverError",
+    "Incoming",
+    "InvalidMessageError",
+    "Message",
+    "Meter",
+    "NeuromasError",
+    "NodeRequest",
+    "Policy",
+    "Position",
+    "Question",
+    "Score",
+    "Task",
+    "Topology",
+    "TopologyError",
+    "TranscriptError",
+    "Turn",
+    "UnknownNameError",
+    "UsageError",
+    "VectorTextNetworkEnv",
+    "make_task",
+    "register_task",
+    "run_episodes",
+    "task_names",
+    "vector_env",
+]
