@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .budget import Meter
 from .engine import Engine
+from .env import TextNetworkEnv, env, parallel_env
 from .episodes import EpisodeBatch, Turn, run_episodes
 from .errors import (
     BackboneError,
@@ -18,7 +19,8 @@ from .errors import (
     UsageError,
 )
 from .node import Incoming, Message, NodeRequest, Policy, Position
-from .registry import make_task, register_task, task_names
+from .registry import make_task, register_environments, register_task, task_names
+from .spaces import UnicodeText
 from .task import SPLITS, Question, Score, Task
 from .topology import Topology
 from .vector import VectorTextNetworkEnv, vector_env
@@ -42,16 +44,22 @@ __all__ = [
     "Question",
     "Score",
     "Task",
+    "TextNetworkEnv",
     "Topology",
     "TopologyError",
     "TranscriptError",
     "Turn",
+    "UnicodeText",
     "UnknownNameError",
     "UsageError",
     "VectorTextNetworkEnv",
+    "env",
     "make_task",
+    "parallel_env",
     "register_task",
     "run_episodes",
     "task_names",
     "vector_env",
 ]
+
+register_environments()

@@ -7,36 +7,10 @@ environment is a batch of one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-from .node import Incoming, Message
+from .node import Incoming
 from .topology import Topology
-
-MISSING, CUT, REPAIRED = "missing", "cut", "surrogates"
-"""Why a message was changed: it was not given; it was too long; it held lone surrogates, which no file can hold."""
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def sanitise(message: object, max_chars: int) -> tuple[str, tuple[str, ...]]:
-    """The text that is delivered for what a policy said, and the flags that tell what was changed.
-
-    `message` is a str, a Message, or None for silence. Raises TypeError for anything else.
-    """
-    text = message.text if isinstance(message, Message) else message
-    if type(text) is str and len(text) <= max_chars and text.isascii():
-        return text, ()
-    if text is None:
-        return "", (MISSING,)
-    if not isinstance(text, str):
-        raise TypeError(f"a message must be a str or a Message, not {type(text).__name__}")
-    flags: tuple[str, ...] = ()
-    if len(text) > max_chars:
-        text, flags = text[:max_chars], (CUT,)
-    if _SURROGATES.search(text):
-        text, flags = _SURROGATES.sub("\ufffd", text), (*flags, REPAIRED)
-    return text, flags
 
 
 class Engine:

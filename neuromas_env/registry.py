@@ -15,9 +15,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+import pettingzoo
+
 from .errors import UnknownNameError, UsageError
 from .task import Task
 
+ENVIRONMENT_VERSION = 0
 TaskFactory = Callable[..., Task]
 
 BUILTIN = {"chain": "tasks.chain:Chain", "navigate": "tasks.navigate:Navigate"}
@@ -45,7 +48,25 @@ def register_task(factory: TaskFactory, name: str | None = None) -> TaskFactory:
     if name in BUILTIN or name in _entry_points() or _registered.get(name, factory) is not factory:
         raise UsageError(f"the task name {name!r} is taken; choose another")
     _registered[name] = factory
+    _register_environment(name)
     return factory
+
+
+def register_environments() -> None:
+    """Make all tasks known to PettingZoo as `neuromas/<task>-v0`; called once when neuromas_env is imported."""
+    for name in task_names():
+        _register_environment(name)
+
+
+def _register_environment(name: str) -> None:
+    """The version in the id is that of the environment; a task's own version is `task.version`.
+
+    PettingZoo allows one "/" in an id, so the task `family/name` has the id `neuromas/family:name-v0`.
+    """
+    env_id = f"neuromas/{name.replace('/', ':')}-v{ENVIRONMENT_VERSION}"
+    if env_id not in pettingzoo.parallel_registry:
+        pettingzoo.register("parallel", env_id, entry_point=f"{__package__}.env:parallel_env", kwargs={"task": name})
+        pettingzoo.register("aec", env_id, entry_point=f"{__package__}.env:env", kwargs={"task": name})
 
 
 def task_factory(name: str) -> TaskFactory:

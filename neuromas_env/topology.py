@@ -93,7 +93,7 @@ class Topology:
 
     @classmethod
     def rounds(cls, agents: int, rounds: int) -> Topology:
-        """A debate, unrolled: all agents speak each round and hear the others' last messages; one output node ends it."""
+        """A debate, unrolled: agents speak each round and hear the others' last messages; an output node ends it."""
         if agents < 1 or rounds < 1 or agents >= MAX_NODES or agents * rounds > 100 * MAX_NODES:
             raise TopologyError(f"bad topology '{agents}x{rounds}': from 1 agent and 1 round, below {MAX_NODES} agents")
         speakers, output = tuple(f"node_{i}" for i in range(agents)), f"node_{agents}"

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import seeding
 
-from .engine import Engine, sanitise
+from .engine import Engine
 from .errors import EpisodeOverError, InvalidMessageError, UnknownNameError, UsageError
 from .node import Message, NodeRequest
 from .registry import make_task
 from .task import Question, Score, Task
+from .text import sanitise
 from .topology import Topology
 
 ENDLESS = 2**31
