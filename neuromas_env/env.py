@@ -144,7 +144,8 @@ class TextNetworkEnv(ParallelEnv[str, Observation, str | None]):
             return {}, {}, {}, {}, {}
         if engine.done:
             raise EpisodeOverError("the episode is over; reset the environment")
-        texts, flags = {}, dict.fromkeys(self.agents, ())
+        texts: dict[str, str] = {}
+        flags: dict[str, tuple[str, ...]] = dict.fromkeys(self.agents, ())
         for agent, message in actions.items():
             try:
                 texts[self._known(agent)], flags[agent] = sanitise(message, self.task.max_message_chars)
@@ -210,7 +211,7 @@ class TextNetworkEnv(ParallelEnv[str, Observation, str | None]):
         engine, topology = self.engine, self.topology
         lines = [
             f"{self.task.id} · {topology} · step {engine.step} of {topology.horizon}",
-            visible(self.question.prompt),
+            visible(self.question.prompt, keep_newlines=True),
         ]
         speakers = set(engine.speakers)
         for layer in topology.layers:

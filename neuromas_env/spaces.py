@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from .text import SURROGATES
 
@@ -56,9 +57,13 @@ class UnicodeText(spaces.Text):
     def is_np_flattenable(self) -> bool:
         return False
 
-    def sample(self, mask: tuple[int | None, None] | None = None, probability: None = None) -> str:
-        """A random text. `mask` may fix the length, as (length, None). Raises ValueError for other masks."""
-        length, characters = (None, probability) if mask is None else mask
+    def sample(
+        self,
+        mask: tuple[int | None, NDArray[np.int8] | None] | None = None,
+        probability: tuple[int | None, NDArray[np.float64] | None] | None = None,
+    ) -> str:
+        """A random text. Either argument may fix the length, as (length, None). Raises ValueError for other masks."""
+        length, characters = mask or probability or (None, None)
         if characters is not None:
             raise ValueError("UnicodeText samples characters evenly; a mask may only fix the length: (length, None)")
         if length is None:

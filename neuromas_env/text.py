@@ -30,7 +30,8 @@ def sanitise(message: object, max_chars: int) -> tuple[str, tuple[str, ...]]:
         return "", (MISSING,)
     if not isinstance(text, str):
         raise TypeError(f"a message must be a str or a Message, not {type(text).__name__}")
-    text, flags = str(text), ()  # a plain str also for subclasses such as numpy.str_
+    flags: tuple[str, ...] = ()
+    text = str(text)  # a plain str also for subclasses such as numpy.str_
     if len(text) > max_chars:
         text, flags = text[:max_chars], (CUT,)
     if SURROGATES.search(text):
