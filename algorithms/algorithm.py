@@ -1,0 +1,141 @@
+"""What a learning algorithm is to the trainer: advantages from rewards, and a loss from log-probabilities.
+
+The trainer owns everything else (rollouts, packing, per-adapter clipping and optimizer, checkpoints, logs), so an
+algorithm is one short file. Algorithms are found by exact name: the built-in ones, those given to
+`register_algorithm`, and the entry points `neuromas.algorithms` of installed packages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+
+from neuromas_env.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FloatArray = npt.NDArray[np.float64]
+BUILTIN = {"reinforce": "reinforce:Reinforce"}
+_registered: dict[str, type[Algorithm]] = {}
+
+
+class Algorithm(ABC):
+    """The hooks of one learning algorithm. `Config` is its frozen dataclass of options."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    @abstractmethod
+    def advantages(self, rewards_QG: FloatArray) -> FloatArray:
+        """The advantage of every episode of one batch; an episode with exactly 0 is left out of training."""
+
+    @abstractmethod
+    def loss(
+        self,
+        logprobs_MT: Tensor,
+        old_logprobs_MT: Tensor,
+        mask_MT: Tensor,
+        advantages_M: Tensor,
+        denominators_M: Tensor,
+    ) -> Tensor:
+        """The scalar loss of M samples of at most T completion tokens, summed over samples.
+
+        `logprobs_MT` carries the gradient; `old_logprobs_MT` are those of the sampler; `mask_MT` is 1 on sampled
+        tokens (the end token included) and 0 on padding; `denominators_M` is the denominator of each sample's node.
+        A batch may arrive in parts: the losses of the parts must add up to the loss of the whole.
+        """
+
+    def denominators(self, tokens_N: FloatArray, samples_N: FloatArray) -> FloatArray:
+        """What each node's sum is divided by, given its tokens and samples in the whole batch (skipped ones too)."""
+        return tokens_N
+
+    def logs(self, rewards_QG: FloatArray, advantages_QG: FloatArray) -> dict[str, float]:
+        """The algorithm's own columns in metrics.jsonl."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold to go on, as JSON values."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo `state()`."""
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="neuromas.algorithms") if point.name not in BUILTIN}
+
+
+def register_algorithm(algorithm: type[Algorithm]) -> type[Algorithm]:
+    """Make an algorithm known by its `name`; usable as a decorator. Raises UsageError for a name that is taken."""
+    name = algorithm.name
+    if name in BUILTIN or name in _entry_points() or _registered.get(name, algorithm) is not algorithm:
+        raise UsageError(f"the algorithm name {name!r} is taken; choose another")
+    _registered[name] = algorithm
+    return algorithm
+
+
+def algorithm_names() -> list[str]:
+    """The names of all algorithms, sorted. Nothing is imported for it."""
+    return sorted({*BUILTIN, *_entry_points(), *_registered})
+
+
+def algorithm_class(name: str) -> type[Algorithm]:
+    """The class known under exactly `name`. Raises UnknownNameError with what exists."""
+    if name in _registered:
+        return _registered[name]
+    if name in BUILTIN:
+        module, _, attribute = BUILTIN[name].partition(":")
+        return getattr(import_module(f".{module}", __package__), attribute)
+    if name in _entry_points():
+        return _entry_points()[name].load()
+    raise UnknownNameError("algorithm", name, algorithm_names())
+
+
+def make_algorithm(name: str, options: Mapping[str, Any] | None = None) -> Algorithm:
+    """The algorithm `name` with `options`, values of the right type or their text (as typed on a command line).
+
+    Raises UnknownNameError for a name or an option that does not exist, UsageError for a bad value.
+    """
+    algorithm = algorithm_class(name)
+    kinds = get_type_hints(algorithm.Config)
+    known = [field.name for field in dataclasses.fields(algorithm.Config)]
+    values: dict[str, Any] = {}
+    for key, value in (options or {}).items():
+        if key not in known:
+            raise UnknownNameError(f"option of algorithm {name}", key, known)
+        values[key] = _value(f"option {key!r} of algorithm {name!r}", value, kinds[key])
+    return algorithm(algorithm.Config(**values))
+
+
+def _value(what: str, value: Any, kind: Any) -> Any:
+    """`value` as `kind` (bool, int, float, str or a Literal of strings), read from text where it is text."""
+    choices = get_args(kind)
+    if choices:
+        accepted = ", ".join(map(str, choices))
+        if value in choices:
+            return value
+    elif kind is bool:
+        accepted = "true or false"
+        text = str(value).lower()
+        if text in ("true", "false"):
+            return text == "true"
+    else:
+        accepted = f"{getattr(kind, '__name__', kind)}"
+        try:
+            return kind(value)
+        except (TypeError, ValueError):
+            pass
+    raise UsageError(f"{what} cannot be {value!r} (accepted: {accepted})")

@@ -1,0 +1,143 @@
+"""Everything that decides a training run, as one serialisable dataclass; each field is also a command-line option."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from neuromas_env.errors import UsageError
+
+from .schedule import Schedule
+
+# What may differ between the parts of one run: none of it changes a metric (options and device are compared resolved).
+FREE_TO_CHANGE = frozenset(
+    {"out", "options", "device", "checkpoint_every", "keep_checkpoints", "transcript_episodes", "tensorboard"}
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained. Besides the task, the defaults train three nodes on the embedded backbone."""
+
+    task: Positional[Annotated[str, arg(metavar="TASK")]]
+    """What to learn: a name listed by `neuromas tasks`."""
+    topology: str = "1-1-1"
+    """Who hears whom: layer widths such as 1-1-1 or 2-2-1, or a .json file that holds a topology."""
+    algorithm: str = "reinforce"
+    """How the nodes learn together."""
+    options: Annotated[dict[str, str], arg(metavar="NAME VALUE ...")] = field(default_factory=dict)
+    """Options of the algorithm, as names and values: `--options baseline group normalize false`."""
+    backbone: str = "nano"
+    """The frozen model that all nodes share: `nano` (embedded), a Hugging Face id, or a folder."""
+    seed: int = 0
+    """Decides the questions, the initial adapters and every sampled token."""
+    out: Annotated[str | None, arg(metavar="FOLDER")] = None
+    """The run's folder; without it, runs/ and a name made of task, topology, algorithm and seed."""
+
+    data: Annotated[str | None, arg(metavar="FILE")] = None
+    """A data file of the task, for tasks that read one."""
+    difficulty: Annotated[str | None, arg(metavar="LOW-HIGH")] = None
+    """How hard the questions are, for tasks that grade them."""
+
+    updates: int = 80
+    """How many batches to learn from."""
+    questions: int = 16
+    """Questions in a batch."""
+    samples: int = 8
+    """Episodes of each question in a batch."""
+    learning_rate: float = 5e-3
+    """The highest learning rate of Adam."""
+    schedule: Schedule = "linear"
+    """How the learning rate falls after its warm-up."""
+    warmup: int = 0
+    """Updates over which the learning rate rises."""
+    final_learning_rate: float = 0.0
+    """The share of the highest learning rate that is left at the end of the schedule."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Adam's decay of the first and second moment."""
+    clip: float = 1.0
+    """The longest gradient of one node; 0 does not clip."""
+    rank: int = 8
+    """The rank of each node's adapter."""
+    alpha: float = 16.0
+    """The adapter's output is scaled by alpha / rank."""
+    temperature: float = 1.0
+    """The sampling temperature of training episodes."""
+    max_tokens: Annotated[int | None, arg(metavar="TOKENS")] = None
+    """The longest message in tokens; without it, the task's own limit."""
+    mask_truncated: bool = False
+    """Leave messages that were cut at the limit out of the loss and of its denominator."""
+    instructions: Annotated[dict[str, str], arg(metavar="NODE TEXT ...")] = field(default_factory=dict)
+    """An instruction for single nodes, as node ids and texts; nodes have none by default."""
+
+    validation_questions: int = 200
+    """Questions answered greedily at each validation; 0 never validates."""
+    validation_every: int = 10
+    """Updates between validations; the first one comes before training."""
+    checkpoint_every: int = 10
+    """Updates between checkpoints; a best validation and the end make one too."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints to keep beside the best one."""
+    transcript_episodes: int = 8
+    """Episodes of each validation written down with every message."""
+    tensorboard: bool = True
+    """Write TensorBoard events beside metrics.jsonl."""
+
+    micro_batch_tokens: int = 16384
+    """How many tokens go through the backbone at once in training; it bounds memory and moves results only by rounding."""
+    device: str = "auto"
+    """Where the backbone runs: cpu, cuda, or auto."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """The number format of the frozen backbone."""
+    threads: int = 1
+    """CPU threads of torch."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "questions", "samples", "rank", "validation_every", "checkpoint_every",
+                     "keep_checkpoints", "micro_batch_tokens", "threads"):  # fmt: skip
+            self._check(name, getattr(self, name) >= 1, "a whole number from 1")
+        for name in ("warmup", "validation_questions", "transcript_episodes", "clip"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("learning_rate", "temperature", "alpha"):
+            self._check(name, getattr(self, name) > 0, "more than 0")
+        self._check("final_learning_rate", 0 <= self.final_learning_rate <= 1, "0 to 1")
+        self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "a whole number from 1")
+        self._check("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two of [0, 1)")
+
+    def _check(self, name: str, good: bool, accepted: str) -> None:
+        if not good:
+            raise UsageError(f"{name.replace('_', '-')} cannot be {getattr(self, name)} (accepted: {accepted})")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, given or made of the run's name."""
+        topology = Path(self.topology).stem if self.topology.endswith(".json") else self.topology
+        name = f"{self.task}-{topology}-{self.algorithm}-seed{self.seed}"
+        return Path(self.out) if self.out else Path("runs") / name.replace("/", "-")
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "betas": list(self.betas)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Undo `to_json`. Raises UsageError for a field that does not exist."""
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UsageError(f"a training configuration has no field {unknown[0]!r} (known: {', '.join(sorted(known))})")
+        return cls(**{**values, "betas": tuple(values.get("betas", cls.betas))})
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What keeps two runs' records from being the same run, one line a field: `name: old there, new here`."""
+    names = [name for name in {**old, **new} if name not in FREE_TO_CHANGE]
+    return [
+        f"{name.replace('_', '-')} is {old.get(name)!r} there and {new.get(name)!r} here"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
