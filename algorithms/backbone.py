@@ -1,0 +1,210 @@
+"""The frozen language model under a network: any Hugging Face causal model whose attention goes through the attention
+interface (Llama, Qwen3, Gemma 3 …), the embedded `nano` model included, with its tokenizer and its end tokens.
+
+Two things are added to the model, neither of which changes what it computes when called plainly: its linear layers
+can be routed through stacked adapters (`RoutedLinear`), and the attention implementation `neuromas` is registered
+(`attention.py`), which is switched on only inside `Backbone.forward`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from neuromas_env.errors import BackboneError
+
+from .attention import IMPLEMENTATION, Layout
+
+if TYPE_CHECKING:
+    from neuromas_env.node import NodeRequest
+
+NANO = "nano"
+NANO_FOLDER = Path(__file__).parent / "nano_model"
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LAYER_TYPES = {"full_attention", "sliding_attention"}
+
+
+class Route(Protocol):
+    """What a routed linear layer asks for its output while adapters are active."""
+
+    def linear(self, site: str, x: Tensor) -> Tensor: ...
+
+
+class Router:
+    """The adapters that are active on one backbone, if any. One forward pass at a time."""
+
+    def __init__(self) -> None:
+        self.route: Route | None = None
+
+
+class RoutedLinear(nn.Linear):
+    """A linear layer that hands over to the active route; without one it is a plain linear layer."""
+
+    site: str
+    router: Router
+
+    def forward(self, x: Tensor) -> Tensor:
+        route = self.router.route
+        return super().forward(x) if route is None else route.linear(self.site, x)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen causal language model and its tokenizer. It may serve several networks, one pass at a time.
+
+    `eos_ids` are all ids that end a message (generation config and tokenizer); `targets` are the linear layers that
+    carry adapters, by module name, in the order of the model.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    eos_ids: tuple[int, ...]
+    pad_id: int
+    name: str
+    revision: str
+    targets: dict[str, RoutedLinear] = field(repr=False)
+    router: Router = field(repr=False)
+
+    @classmethod
+    def wrap(cls, model: PreTrainedModel, tokenizer: Any, name: str, revision: str = "") -> Backbone:
+        """Freeze `model` and prepare it. Raises BackboneError for an architecture that is not supported."""
+        _check_supported(model, name)
+        model.requires_grad_(False).eval()
+        router = Router()
+        targets: dict[str, RoutedLinear] = {}
+        for site, module in model.named_modules():
+            if isinstance(module, nn.Linear) and site.rsplit(".", 1)[-1] in TARGETS:
+                module.__class__ = RoutedLinear  # parameters, names and plain behaviour stay as they are
+                routed: RoutedLinear = module  # type: ignore[assignment]
+                routed.site, routed.router = site, router
+                targets[site] = routed
+        if not targets:
+            raise BackboneError(f"backbone {name!r} has none of the linear layers that carry adapters: {TARGETS}")
+        eos_ids = _eos_ids(model, tokenizer)
+        if not eos_ids:
+            raise BackboneError(f"backbone {name!r} names no end token, in neither generation config nor tokenizer")
+        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos_ids[0]
+        return cls(model, tokenizer, eos_ids, pad_id, name, revision, targets, router)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest prompt with its message, in tokens; None where the model states none."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    def forward(
+        self, input_ids_L: Tensor, position_ids_L: Tensor, keep_K: Tensor, layout: Layout, route: Route | None
+    ) -> Tensor:
+        """The logits [K, V] at the places `keep_K` of a flat batch of L tokens whose structure `layout` knows."""
+        config, before = self.model.config, self.model.config._attn_implementation
+        config._attn_implementation = IMPLEMENTATION
+        self.router.route = route
+        try:
+            output = self.model(
+                input_ids=input_ids_L[None],
+                position_ids=position_ids_L[None],
+                use_cache=False,
+                logits_to_keep=keep_K,
+                layout=layout,
+            )
+        finally:
+            self.router.route = None
+            config._attn_implementation = before
+        logits: Tensor = output.logits[0]
+        return logits
+
+    def encode_request(self, request: NodeRequest) -> list[int]:
+        return self.encode_requests([request])[0]
+
+    def encode_requests(self, requests: Sequence[NodeRequest]) -> list[list[int]]:
+        """The prompt of each request as token ids: by the chat template where there is one, else as plain text."""
+        has_template = bool(getattr(self.tokenizer, "chat_template", None))
+        prompts: list[str] = []
+        for request in requests:
+            if has_template:
+                prompts.append(_render(self.tokenizer, *(turn["content"] for turn in request.chat)))
+            else:
+                prompts.append(request.prompt)
+        distinct = list(dict.fromkeys(prompts))
+        encoded = self.tokenizer(distinct, add_special_tokens=not has_template)["input_ids"] if distinct else []
+        ids = dict(zip(distinct, encoded, strict=True))
+        return [ids[prompt] for prompt in prompts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of sampled ids, without special tokens and surrounding white space."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.strip()
+
+    def weight_hash(self) -> str:
+        """SHA-256 over the names and bytes of all weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _render(tokenizer: Any, system: str, user: str) -> str:
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    return text
+
+
+def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu") -> Backbone:
+    """Load a backbone by name: "nano" (embedded), a local folder, or an id of the Hugging Face hub.
+
+    Raises BackboneError, in one line, when it cannot be reached, read or used.
+    """
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise BackboneError(f"unknown dtype {dtype!r}: float32, bfloat16 or float16")
+    source = str(NANO_FOLDER) if name == NANO else name
+    if name == NANO and not NANO_FOLDER.is_dir():
+        raise BackboneError(
+            "the embedded backbone is missing from this installation; `neuromas pretrain-nano` makes it"
+        )
+    try:
+        config = AutoConfig.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=getattr(torch, dtype))
+        model.to(torch.device(device))
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BackboneError(
+            f"cannot load backbone {name!r} (known: {NANO!r}, a folder with a Hugging Face model, or a hub id that "
+            f"can be reached): {reason}"
+        ) from error
+    return Backbone.wrap(model, tokenizer, name, revision=getattr(config, "_commit_hash", None) or "")
+
+
+def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:
+    generation = getattr(model, "generation_config", None)
+    listed = getattr(generation, "eos_token_id", None)
+    ids = [] if listed is None else list(listed) if isinstance(listed, list | tuple) else [listed]
+    if tokenizer.eos_token_id is not None:
+        ids.append(tokenizer.eos_token_id)
+    return tuple(dict.fromkeys(int(i) for i in ids))
+
+
+def _check_supported(model: PreTrainedModel, name: str) -> None:
+    layer_types = set(getattr(model.config, "layer_types", None) or ())
+    if not getattr(model, "_supports_attention_backend", False) or layer_types - LAYER_TYPES:
+        raise BackboneError(
+            f"backbone {name!r} ({type(model).__name__}) is not supported: its layers must be causal attention that "
+            "goes through the attention interface of transformers (Llama, Qwen3, Gemma 3 …)"
+        )

@@ -1,0 +1,156 @@
+"""A network of language models: a topology, a frozen backbone, and one adapter a node. It is a policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuromas_env.errors import CheckpointError
+from neuromas_env.node import Message, NodeRequest
+from neuromas_env.topology import Topology
+
+from .adapters import StackedAdapters
+from .backbone import Backbone, Route, load_backbone
+from .packing import MicroBatch
+from .routing import Segment
+from .sampling import sample
+
+FORMAT, VERSION = "neuromas-network", 1
+
+
+class Network:
+    """Nodes that share a backbone. With `adapters` None every node is the bare backbone (nothing is trainable).
+
+    `temperature` is that of `act`: 0 is greedy.
+    """
+
+    def __init__(self, topology: Topology, backbone: Backbone, adapters: StackedAdapters | None) -> None:
+        self.topology, self.backbone, self.adapters = topology, backbone, adapters
+        self.temperature = 0.0
+        self.seed = 0
+
+    @classmethod
+    def create(
+        cls,
+        topology: str | Topology,
+        backbone: str | Backbone = "nano",
+        rank: int = 8,
+        alpha: float = 16.0,
+        seed: int = 0,
+    ) -> Network:
+        """A network with fresh adapters, which speaks exactly like the backbone; with rank 0, without adapters."""
+        topology = Topology.parse(topology) if isinstance(topology, str) else topology
+        backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        adapters = StackedAdapters(backbone, topology.num_nodes, rank, alpha, seed) if rank else None
+        return cls(topology, backbone, adapters)
+
+    @property
+    def trainable_parameters(self) -> int:
+        return 0 if self.adapters is None else self.adapters.flat_NP.numel()
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [] if self.adapters is None else [self.adapters.parameter]
+
+    def route(self, segments: Sequence[Segment]) -> Route | None:
+        return None if self.adapters is None else self.adapters.route(segments)
+
+    def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
+        """Answer requests at `self.temperature`; with a temperature above 0 each call uses the next seed."""
+        messages = self.sample(requests, self.temperature, self.seed)
+        self.seed += self.temperature > 0
+        return messages
+
+    def sample(self, requests: Sequence[NodeRequest], temperature: float = 1.0, seed: int = 0) -> list[Message]:
+        """One message for every request, sampled together; the same seed and requests give the same messages."""
+        prompts = self.backbone.encode_requests(requests)
+        # Without adapters all nodes speak alike, so that they share prefixes too.
+        nodes = [0 if self.adapters is None else self.topology.index(request.agent) for request in requests]
+        sampled = sample(
+            self.backbone,
+            self.route,
+            nodes,
+            prompts,
+            [request.question_id for request in requests],
+            [request.max_tokens for request in requests],
+            temperature,
+            seed,
+        )
+        return [
+            Message(
+                self.backbone.decode(row.token_ids[:-1] if row.finish_reason == "stop" else row.token_ids),
+                row.token_ids,
+                row.logprobs,
+                tuple(prompt),
+                row.finish_reason,
+            )
+            for prompt, row in zip(prompts, sampled, strict=True)
+        ]
+
+    def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor, list[int]]:
+        """Log-probabilities [M, T] of a micro-batch's completion tokens (0 on padding), with gradients; their mask
+        [M, T] (1 on every sampled token, the last and the end token included); the samples' indices [M]."""
+        packed = batch.packed
+        logits = self.backbone.forward(
+            packed.input_ids_L, packed.position_ids_L, batch.keep_K, packed.layout(), self.route(packed.segments)
+        )
+        scaled = logits.float() if temperature == 1.0 else logits.float() / temperature
+        logprobs_K = scaled.log_softmax(-1).gather(1, batch.targets_K[:, None])[:, 0]
+        shape = len(batch.samples), batch.longest
+        mask_MT = torch.zeros(shape).index_put((batch.rows_K, batch.columns_K), torch.ones(1))
+        logprobs_MT = torch.zeros(shape).index_put((batch.rows_K, batch.columns_K), logprobs_K)
+        return logprobs_MT, mask_MT, batch.samples
+
+    def save(self, folder: str | Path) -> None:
+        """Write network.json and one PEFT folder a node."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        adapters = self.adapters
+        description: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "topology": self.topology.to_json(),
+            "backbone": self.backbone.name,
+            "revision": self.backbone.revision,
+            "backbone_hash": self.backbone.weight_hash(),
+            "rank": 0 if adapters is None else adapters.rank,
+            "alpha": 0.0 if adapters is None else adapters.alpha,
+        }
+        for i, node in enumerate(self.topology.nodes if adapters is not None else ()):
+            assert adapters is not None
+            adapters.save_node(i, folder / "nodes" / node)
+        (folder / "network.json").write_text(json.dumps(description, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path, backbone: str | Backbone | None = None) -> Network:
+        """Read a saved network. `backbone` overrides the recorded one. Raises CheckpointError when it does not fit."""
+        folder = Path(folder)
+        try:
+            description = json.loads((folder / "network.json").read_text())
+            if description["format"] != FORMAT or description["version"] > VERSION:
+                raise CheckpointError(f"{folder} is not a network of version {VERSION} or before")
+            topology = Topology.from_json(description["topology"])
+            name, rank, alpha = description["backbone"], int(description["rank"]), float(description["alpha"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"cannot read the network in {folder}: {error}") from error
+        network = cls.create(topology, name if backbone is None else backbone, rank, alpha)
+        network.load_adapters(folder)
+        return network
+
+    def load_adapters(self, folder: str | Path) -> None:
+        """Take over the adapters of a network saved in `folder`. Raises CheckpointError when it has other nodes."""
+        if self.adapters is None:
+            return
+        saved = {path.name for path in (Path(folder) / "nodes").glob("*") if path.is_dir()}
+        if saved != set(self.topology.nodes):
+            raise CheckpointError(
+                f"{folder} holds the nodes {', '.join(sorted(saved)) or 'none'}; topology {self.topology} has "
+                f"{', '.join(self.topology.nodes)}"
+            )
+        for i, node in enumerate(self.topology.nodes):
+            self.adapters.load_node(i, Path(folder) / "nodes" / node)

@@ -1,0 +1,170 @@
+"""Sampling messages of many nodes at once: one forward pass over the prompts, then one per token for all rows.
+
+Prompts of one node and group are prefilled as one shared prefix and their distinct rests; the keys and values of the
+prefix are never copied. Rows that have ended leave the batch. Every random number comes from a generator seeded by
+`seed`, drawn by row and token, so results do not depend on chunking or on when other rows end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .attention import DecodeLayout
+from .backbone import Backbone, Route
+from .packing import Block, flatten, shared_length
+from .routing import Segment
+
+RouteOf = Callable[[Sequence[Segment]], Route | None]
+CHUNK_TOKENS = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Sampled ids (the end token included), their log-probabilities as drawn, and "stop" or "length"."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: str
+
+
+def sample(
+    backbone: Backbone,
+    route: RouteOf,
+    nodes: Sequence[int],
+    prompts: Sequence[list[int]],
+    groups: Sequence[Hashable],
+    max_new_tokens: int | Sequence[int],
+    temperature: float = 1.0,
+    seed: int = 0,
+    share: bool = True,
+    chunk_tokens: int = CHUNK_TOKENS,
+) -> list[Sampled]:
+    """Sample one completion for every prompt; temperature 0 takes the most likely token (log-probabilities at 1).
+
+    `route(segments)` gives the adapters of a flat batch. Rows of equal node and group may share a prefix (with `share`
+    off, none does); at most about `chunk_tokens` keys are held at once.
+    """
+    E = len(prompts)
+    if not E:
+        return []
+    limits = [max_new_tokens] * E if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    longest = max(map(len, prompts)) + max(limits)
+    if backbone.max_length is not None and longest > backbone.max_length:
+        raise ValueError(
+            f"a prompt with its message takes up to {longest} tokens; "
+            f"backbone {backbone.name!r} holds {backbone.max_length}"
+        )
+    uniforms_ET = None
+    if temperature > 0:
+        generator = torch.Generator().manual_seed(seed)
+        uniforms_ET = torch.rand(E, max(limits), generator=generator, dtype=torch.float64)
+    members: dict[tuple[int, Hashable], list[int]] = {}
+    for row, (node, group) in enumerate(zip(nodes, groups, strict=True)):
+        members.setdefault((node, group if share else row), []).append(row)
+    blocks = [_block(key[0], rows, prompts) for key, rows in sorted(members.items(), key=lambda item: item[0][0])]
+    results: list[Sampled | None] = [None] * E
+    start = held = 0
+    for stop, (block, rows) in enumerate(blocks):
+        keys = block.tokens + sum(limits[row] for _, row in rows)
+        if stop > start and held + keys > chunk_tokens:
+            _run(backbone, route, blocks[start:stop], limits, temperature, uniforms_ET, results)
+            start, held = stop, 0
+        held += keys
+    _run(backbone, route, blocks[start:], limits, temperature, uniforms_ET, results)
+    return [result for result in results if result is not None]
+
+
+Rows = list[tuple[int, int]]  # (branch within the block, row of the whole batch)
+
+
+def _block(node: int, rows: list[int], prompts: Sequence[list[int]]) -> tuple[Block, Rows]:
+    shared = shared_length([prompts[row] for row in rows])
+    distinct: dict[tuple[int, ...], int] = {}
+    placed = [(distinct.setdefault(tuple(prompts[row][shared:]), len(distinct)), row) for row in rows]
+    return Block(node, list(prompts[rows[0]][:shared]), [list(rest) for rest in distinct], []), placed
+
+
+@torch.inference_mode()
+def _run(
+    backbone: Backbone,
+    route: RouteOf,
+    blocks: list[tuple[Block, Rows]],
+    limits: list[int],
+    temperature: float,
+    uniforms_ET: Tensor | None,
+    results: list[Sampled | None],
+) -> None:
+    device = backbone.device
+    packed = flatten([block for block, _ in blocks])
+    tree = packed.layout(keep=True)
+    C, G = len(blocks), max(len(rows) for _, rows in blocks)
+    branch_CG = torch.zeros(C, G, dtype=torch.long)
+    cells: list[int] = []  # of the grid [C, G], in order
+    order: list[int] = []  # the row of the whole batch at each of them
+    node_of: list[int] = []
+    for c, (block, rows) in enumerate(blocks):
+        for g, (branch, row) in enumerate(rows):
+            branch_CG[c, g] = branch
+            cells.append(c * G + g)
+            order.append(row)
+            node_of.append(block.node)
+    ends_CU = packed.branch_CGS.gather(2, (packed.branch_CG - 1).clamp_min(0)[..., None])[..., 0]
+    U = ends_CU.shape[1]
+    logits = backbone.forward(
+        packed.input_ids_L, packed.position_ids_L, ends_CU.reshape(-1), tree, route(packed.segments)
+    )
+    cell = torch.tensor(cells)
+    logits = logits[(torch.arange(C)[:, None] * U + branch_CG).reshape(-1)[cell]]
+    longest = max(limits[row] for row in order)
+    decode = DecodeLayout(tree, branch_CG, longest)
+    eos = torch.tensor(backbone.eos_ids, device=device)
+    limit = torch.tensor([limits[row] for row in order])
+    row_of, nodes = torch.tensor(order), torch.tensor(node_of)
+    alive = torch.arange(len(order))
+    tokens, logprobs = torch.zeros(len(order), longest, dtype=torch.long), torch.zeros(len(order), longest)
+    lengths, stopped = torch.zeros(len(order), dtype=torch.long), torch.zeros(len(order), dtype=torch.bool)
+    for t in range(longest):
+        uniforms = None if uniforms_ET is None else uniforms_ET[row_of[alive], t]
+        token, logprob = _draw(logits, temperature, uniforms)
+        tokens[alive, t], logprobs[alive, t] = token, logprob
+        lengths[alive] += 1
+        ended = torch.isin(token, eos)
+        stopped[alive] = ended
+        going = ~ended & (lengths[alive] < limit[alive])
+        if not bool(going.all()):
+            alive, token = alive[going], token[going]
+        if not len(alive):
+            break
+        positions = decode.place(None if len(alive) == C * G else cell[alive])
+        keep = torch.arange(len(alive))
+        logits = backbone.forward(token, positions, keep, decode, route(_segments(nodes[alive])))
+    for i, row in enumerate(order):
+        n = int(lengths[i])
+        results[row] = Sampled(
+            tuple(tokens[i, :n].tolist()), tuple(logprobs[i, :n].tolist()), "stop" if stopped[i] else "length"
+        )
+
+
+def _segments(nodes: Tensor) -> list[Segment]:
+    values, counts = torch.unique_consecutive(nodes, return_counts=True)
+    segments, start = [], 0
+    for node, count in zip(values.tolist(), counts.tolist(), strict=True):
+        segments.append((node, start, start + count))
+        start += count
+    return segments
+
+
+def _draw(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One token a row and its log-probability: by inverse cumulative distribution at `uniforms`, or the best one."""
+    logprobs = (logits.float() / temperature if temperature > 0 else logits.float()).log_softmax(-1)
+    if uniforms is None:
+        token = logprobs.argmax(-1)
+    else:
+        cumulative = logprobs.double().exp().cumsum(-1)
+        token = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
+        token = token.clamp_max(logits.shape[-1] - 1)
+    return token, logprobs.gather(1, token[:, None])[:, 0]
