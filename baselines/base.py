@@ -1,0 +1,252 @@
+"""What every compared system has in common: a name that can be typed, and a network it puts on the environment.
+
+A method is named `NAME[:ARGUMENT][@COUNT][:OPTION=VALUE]...`, the same in Python, on the command line and in results:
+
+    direct      self-consistency@8      neuromas:2-2-1      single-rl:learning_rate=1e-3      neuromas:1-1-1:updates=40
+
+`prepare` turns it into a `System` (training it first if it trains): a topology, an instruction for some nodes, and a
+policy. `run_episodes` runs any system, so trained and frozen methods share one environment and one meter. Methods are
+found by exact name: registered in the process with `register_method`, or offered by an installed package under the
+entry point group `neuromas.baselines`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from neuromas_env.errors import UnknownNameError, UsageError
+from neuromas_env.node import Message, NodeRequest, Policy
+from neuromas_env.task import Question, Task
+from neuromas_env.topology import Topology
+
+if TYPE_CHECKING:
+    from algorithms import TrainConfig
+    from algorithms.backbone import Backbone
+
+GROUP = "neuromas.baselines"
+BUILTIN = {
+    "direct": "direct:Direct",
+    "cot": "cot:ZeroShotCoT",
+    "self-consistency": "self_consistency:SelfConsistency",
+    "single-rl": "single_rl:SingleRL",
+    "neuromas": "neuromas:TrainedNetwork",
+    "untrained": "neuromas:UntrainedNetwork",
+}
+
+
+@dataclass(frozen=True)
+class MethodName:
+    """A method's name taken apart. `str()` puts it together again."""
+
+    name: str
+    argument: str | None = None
+    count: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> MethodName:
+        """Raises UsageError where `text` does not follow the grammar above."""
+        head, *parts = text.strip().split(":")
+        name, at, number = head.partition("@")
+        argument, count, options = None, None, {}
+        if at:
+            if not number.isdecimal() or int(number) < 1:
+                raise UsageError(f"method {text!r}: what follows '@' is a number of samples from 1, not {number!r}")
+            count = int(number)
+        for place, part in enumerate(parts):
+            key, equals, value = part.partition("=")
+            if equals and key and value:
+                options[key.replace("-", "_")] = value
+            elif place == 0 and part and not equals:
+                argument = part
+            else:
+                raise UsageError(f"method {text!r}: {part!r} is not an option of the form NAME=VALUE")
+        if not name:
+            raise UsageError(f"method {text!r} has no name (available: {', '.join(method_names())})")
+        return cls(name, argument, count, options)
+
+    def __str__(self) -> str:
+        text = self.name + (f"@{self.count}" if self.count else "") + (f":{self.argument}" if self.argument else "")
+        return text + "".join(f":{key}={value}" for key, value in self.options.items())
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may use while it prepares one system.
+
+    `weights` is the hash of the backbone's. `training` holds the training options of the comparison, with the seed and never the evaluation data. `compared` is
+    how the network trains that the method is measured against: its topology, rank and updates are the budget of other
+    trained methods. `questions` are those that will be asked. `token_budget` is the sampled tokens per question of
+    the system compared with, where there is one.
+    """
+
+    task: Task
+    questions: Sequence[Question]
+    seed: int
+    backbone: Backbone
+    weights: str
+    training: TrainConfig
+    compared: TrainConfig
+    out: Path
+    token_budget: float | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A method ready to answer: run it with `run_episodes(task, topology, policy, ..., instructions=instructions)`."""
+
+    topology: Topology
+    policy: Policy
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    trainable_parameters: int = 0
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of its results row, such as the tokens sampled in training."""
+
+
+class Method(ABC):
+    """One compared system. Subclasses say what their name takes; everything else is refused when it is typed."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    trained: ClassVar[bool] = False
+    """Whether its answers come from trained parameters."""
+    argument: ClassVar[str | None] = None
+    """What stands after ':' (None: nothing may)."""
+    counts: ClassVar[bool] = False
+    """Whether '@COUNT' is understood."""
+    options: ClassVar[Sequence[str]] = ()
+    topology: Topology | None = None
+    """Its network, where that is known from its name."""
+
+    def __init__(self, spec: MethodName) -> None:
+        self.spec = spec
+        if spec.argument is not None and self.argument is None:
+            raise UsageError(f"method {str(spec)!r}: {self.name!r} takes nothing after ':', so not {spec.argument!r}")
+        if spec.argument is None and self.argument is not None:
+            raise UsageError(f"method {str(spec)!r} lacks its {self.argument}, as in {self.example()!r}")
+        if spec.count is not None and not self.counts:
+            raise UsageError(f"method {str(spec)!r}: {self.name!r} takes no '@{spec.count}'")
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Raise UnknownNameError for an option that this method does not take."""
+        for option in self.spec.options:
+            if option not in self.options:
+                raise UnknownNameError(f"option of method {self.name!r}", option, self.options)
+
+    @classmethod
+    def example(cls) -> str:
+        """A name as it may be typed."""
+        return cls.name
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether all seeds give the same answers, so that one evaluation serves them all."""
+        return False
+
+    def run_config(self, context: Context) -> TrainConfig | None:
+        """The training run that `prepare` needs, its folder included; None where it needs none."""
+        return None
+
+    def identity(self, context: Context) -> Mapping[str, Any]:
+        """What its answers depend on besides its name, the seed, the questions and the backbone, as JSON values."""
+        return {}
+
+    @abstractmethod
+    def prepare(self, context: Context) -> System:
+        """The system for `context`; trained methods train first, or go on, or take the finished run from its folder."""
+
+    def number(self, option: str, default: float) -> float:
+        """The value of a numeric option. Raises UsageError where it is not a positive number."""
+        text = self.spec.options.get(option)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 < value < float("inf"):
+            raise UsageError(f"method {str(self.spec)!r}: {option} is a number above 0, not {text!r}")
+        return value
+
+    def __str__(self) -> str:
+        return str(self.spec)
+
+
+MethodFactory = Callable[[MethodName], Method]
+_registered: dict[str, MethodFactory] = {}
+
+
+def register_method(name: str, factory: MethodFactory) -> None:
+    """Make a method known by exactly `name` in this process. A name is given once."""
+    if name in BUILTIN or _registered.get(name, factory) is not factory:
+        raise UsageError(f"the method name {name!r} is taken; choose another")
+    _registered[name] = factory
+
+
+def method_names() -> list[str]:
+    return sorted({*BUILTIN, *_registered, *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def method_factory(name: str) -> MethodFactory:
+    """What makes methods of exactly this name. Raises UnknownNameError listing what exists."""
+    if name in _registered:
+        return _registered[name]
+    if name in BUILTIN:
+        module, _, attribute = BUILTIN[name].partition(":")
+        built_in: MethodFactory = getattr(import_module(f".{module}", __package__), attribute)
+        return built_in
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            offered: MethodFactory = entry.load()
+            return offered
+    raise UnknownNameError("method", name, method_names())
+
+
+def make_method(text: str | MethodName) -> Method:
+    """The method typed as `text`. Raises UnknownNameError listing what exists, UsageError for bad arguments."""
+    spec = MethodName.parse(text) if isinstance(text, str) else text
+    return method_factory(spec.name)(spec)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A network speaking at a temperature; its draws depend only on `seed`, the step and the first question asked."""
+
+    network: Any
+    temperature: float
+    seed: int
+
+    def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
+        if not requests:
+            return []
+        from algorithms.seeds import derive
+
+        first = requests[0]
+        seed = derive(self.seed, "evaluation", first.question_id, first.step)
+        messages: list[Message] = self.network.sample(requests, temperature=self.temperature, seed=seed)
+        return messages
+
+
+@dataclass(frozen=True)
+class WithFreeNodes:
+    """A policy in which some nodes are computed, not sampled: they cost no call and no token."""
+
+    policy: Policy
+    free: Mapping[str, Callable[[NodeRequest], str]]
+
+    def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
+        sampled = [request for request in requests if request.agent not in self.free]
+        spoken = iter(self.policy.act(sampled) if sampled else [])
+        return [
+            Message(self.free[request.agent](request), finish_reason="scripted", calls=0)
+            if request.agent in self.free
+            else next(spoken)
+            for request in requests
+        ]

@@ -1,0 +1,238 @@
+"""The commands of this package: `neuromas evaluate` and `neuromas compare`. Nothing heavy is imported for --help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+DEFAULT_METHODS = "direct,cot,self-consistency,single-rl,neuromas:1-1-1"
+Option = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+
+
+def evaluate(
+    system: Annotated[str, Positional, tyro.conf.arg(name="RUN|METHOD")],
+    task: Annotated[str, Positional, tyro.conf.arg(name="TASK")],
+    data: Path | None = None,
+    difficulty: str | None = None,
+    split: str = "test",
+    questions: int | None = None,
+    seed: int = 0,
+    silence: str | None = None,
+    backbone: str | None = None,
+    out: Path = Path("runs"),
+    json: Path | None = None,
+    transcript: Path | None = None,
+) -> None:
+    """Measure one trained run or one method on a task: accuracy with its 95 % interval, and what it costs.
+
+    Args:
+        system: A run folder (its best checkpoint by validation is measured), or a method such as direct, cot,
+            self-consistency@8, untrained:1-1-1 or neuromas:1-1-1 (which is trained first).
+        task: A task listed by `neuromas tasks`.
+        data: A data file in the task's published format; its rows are the split test.
+        difficulty: How hard the questions are, as LOW-HIGH, for tasks that grade them.
+        split: Which questions: train, validation or test.
+        questions: How many questions, from the first on; without it, the whole split.
+        seed: Decides sampled answers, and the training of a method that trains.
+        silence: Nodes whose messages nobody hears, with commas between, such as node_0,node_1.
+        backbone: The frozen model: nano, a Hugging Face id or a folder; without it, the run's own, or nano.
+        out: Where a method that trains keeps its run.
+        json: Write the result to this file.
+        transcript: Write every episode with all its messages to this .jsonl file.
+    """
+    from rich.console import Console
+
+    from neuromas_env.registry import make_task
+    from neuromas_env.topology import Topology
+
+    from .compare import Comparison, check_writable, parse_silence, resolve_method
+    from .evaluate import ask, choose_questions, make_row
+    from .neuromas import RunFolder
+    from .report import about, print_table, scope
+    from .results import aggregate, write_results
+
+    method = resolve_method(system)
+    problem = make_task(task, data=data, difficulty=difficulty)
+    chosen = choose_questions(problem, split, questions)
+    silenced: tuple[str, ...] = ()
+    if silence:
+        silenced = parse_silence(silence, method.topology or Topology.parse("1"))
+    for path in filter(None, (json, transcript)):
+        check_writable(path)
+    if method.trained and not isinstance(method, RunFolder):
+        check_writable(out, folder=True)
+    recorded = method.config.backbone if isinstance(method, RunFolder) else "nano"
+    loaded = load(backbone or recorded)
+    training = training_config(task, difficulty, backbone or recorded, ())
+    comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out)
+    prepared = method.prepare(comparison.context(seed))
+    name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
+    writer = open_transcript(transcript, problem, split, prepared, name) if transcript else None
+    console = Console(file=sys.stderr)
+    with console.status("asking") as status:
+        progress = lambda done: status.update(f"asked {done} of {len(chosen)} questions")  # noqa: E731
+        outcomes, meter = ask(prepared, problem, chosen, silence=silenced, transcript=writer, progress=progress)
+    if writer is not None:
+        writer.close()
+    details = row_details(data, difficulty, getattr(problem, "variant", None)) | {"backbone": loaded.name}
+    if silenced:
+        details["silenced"] = list(silenced)
+    row = make_row(name, task, split, seed, prepared, outcomes, meter, **details)
+    rows = [row, aggregate([row], [outcomes])]
+    if json:
+        write_results(json, rows)
+    print_table(rows, Console(), f"{about(row)}: {scope(rows)}")
+
+
+def compare(
+    task: Annotated[str, Positional, tyro.conf.arg(name="TASK")],
+    methods: str = DEFAULT_METHODS,
+    seeds: int = 1,
+    seed: int = 0,
+    data: Path | None = None,
+    difficulty: str | None = None,
+    split: str = "test",
+    questions: int | None = None,
+    silence_layers: bool = False,
+    backbone: str = "nano",
+    train: tuple[str, ...] = (),
+    jobs: int | None = None,
+    out: Path | None = None,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Compare methods on one task at equal cost: accuracy with 95 % intervals beside calls, tokens and parameters.
+
+    Methods that train are trained first, into run folders under --out. Wherever something is trained, self-consistency
+    at the same number of sampled tokens is part of the table. An interrupted comparison goes on when the same command
+    is given again.
+
+    Args:
+        task: A task listed by `neuromas tasks`.
+        methods: Names with commas between: direct, cot, self-consistency (as many samples as fit the sampled tokens of
+            the network), self-consistency@8, single-rl, neuromas:TOPOLOGY, untrained:TOPOLOGY, or a run folder. An
+            option of one method follows a colon: single-rl:learning_rate=1e-3 or neuromas:1-1-1:updates=40.
+        seeds: How many seeds; each trains anew.
+        seed: The first seed.
+        data: A data file in the task's published format, to be asked; training questions stay the task's own.
+        difficulty: How hard the questions are, as LOW-HIGH, for tasks that grade them.
+        split: Which questions: train, validation or test.
+        questions: How many questions, from the first on; without it, the whole split.
+        silence_layers: Ask trained networks again with each hidden layer silenced in turn.
+        backbone: The frozen model: nano, a Hugging Face id or a folder.
+        train: Training options for all methods that train, such as updates=40 rank=4; see `neuromas train --help`.
+        jobs: How many trainings run at once, each in one process; without it, one a CPU core.
+        out: The folder of runs and results; without it, runs/compare-TASK.
+        json: Write the results to this file.
+        plot: Draw the results into this .png, .svg or .pdf file.
+    """
+    from rich.console import Console
+
+    from neuromas_env.errors import UsageError
+    from neuromas_env.registry import make_task
+
+    from .compare import Comparison, add_equal_budget, check_names, check_writable, parse_methods, run_comparison
+    from .evaluate import choose_questions
+    from .plot import check_plot_path, draw
+    from .report import about, print_table, scope
+    from .results import write_results
+
+    console = Console(file=sys.stderr, soft_wrap=True)
+    chosen, added = add_equal_budget(parse_methods(methods))
+    check_names(chosen)
+    problem = make_task(task, data=data, difficulty=difficulty)
+    asked = choose_questions(problem, split, questions)
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: at least 1 seed is needed")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least 1 is needed")
+    folder = out or Path("runs") / f"compare-{task.replace('/', '-')}"
+    check_writable(folder, folder=True)
+    if plot:
+        check_plot_path(plot)
+    for path in filter(None, (json, plot)):
+        check_writable(path)
+    training = training_config(task, difficulty, backbone, train)
+    comparison = Comparison(
+        problem,
+        split,
+        asked,
+        chosen,
+        range(seed, seed + seeds),
+        load(backbone),
+        training,
+        folder,
+        silence_layers=silence_layers,
+        workers=jobs or default_jobs(training),
+        details=row_details(data, difficulty, getattr(problem, "variant", None)),
+    )
+    if added:
+        console.print("added self-consistency at the network's sampled tokens: no gain counts that does not beat it")
+    with console.status("") as status:
+        rows, _ = run_comparison(comparison, say=lambda text: status.update(text))
+    for path in (folder / "results.json", *filter(None, (json,))):
+        write_results(path, rows)
+    if plot:
+        draw(rows, plot, about(rows[0]), scope(rows))
+    print_table(rows, Console(), f"{about(rows[0])}: {scope(rows)}")
+    kept = ", ".join(str(path) for path in (json or folder / "results.json", plot) if path)
+    console.print(f"written: {kept}; runs under {folder}", highlight=False)
+
+
+def load(backbone: str) -> Any:
+    """The backbone, on one CPU thread: small models are slower on two. Raises BackboneError."""
+    import torch
+
+    from algorithms import load_backbone
+    from algorithms.trainer import resolve_device
+
+    torch.set_num_threads(1)
+    return load_backbone(backbone, device=resolve_device("auto"))
+
+
+def training_config(task: str, difficulty: str | None, backbone: str, options: tuple[str, ...]) -> Any:
+    """The configuration that trained methods share. Raises UsageError for a bad `--train` option."""
+    from algorithms.config import TrainConfig
+    from neuromas_env.errors import UsageError
+
+    from .training import with_options
+
+    pairs = [option.partition("=") for option in options]
+    for (name, equals, value), option in zip(pairs, options, strict=True):
+        if not (name and equals and value):
+            raise UsageError(f"--train {option}: NAME=VALUE is needed, such as updates=40")
+    base = TrainConfig(task=task, difficulty=difficulty, backbone=backbone, tensorboard=False)
+    return with_options(base, {name.replace("-", "_"): value for name, _, value in pairs})
+
+
+def row_details(data: Path | None, difficulty: str | None, variant: str | None) -> dict[str, Any]:
+    """Columns that say which questions were asked."""
+    details: dict[str, Any] = {}
+    if difficulty or (variant and data is None):
+        details["difficulty"] = difficulty or variant
+    if data is not None:
+        details["data"] = data.name
+    return details
+
+
+def default_jobs(training: Any) -> int:
+    """One training a CPU core; one at a time on a GPU, where they would share its memory."""
+    import os
+
+    from algorithms.trainer import resolve_device
+
+    if resolve_device(training.device) != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_transcript(path: Path, task: Any, split: str, system: Any, method: str) -> Any:
+    from neuromas_env.transcripts import TranscriptWriter
+
+    return TranscriptWriter(
+        path, task, system.topology, split=split, instructions=dict(system.instructions), method=method
+    )

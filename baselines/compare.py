@@ -1,0 +1,259 @@
+"""Comparing methods on one task: the same questions, one meter, equal budgets, and nothing finished is done twice.
+
+1. Every method that trains is trained for every seed, in run folders under `out`.
+2. The network compared with (the first `neuromas:...` of the list, else the first trained method) is asked all
+   questions: what it samples on a question is the budget of `self-consistency`.
+3. Every other method is asked the same questions; networks also with each hidden layer silenced, where wanted.
+
+Each (method, seed) is a *cell*, kept with the outcome of every question under `out/cells/`. A comparison that was
+interrupted, or that grew by a method or a seed, runs only the cells and trainings that are missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from algorithms.files import write_json
+from neuromas_env.errors import UsageError
+from neuromas_env.task import Question, Task
+from neuromas_env.topology import Topology
+
+from .base import Context, Method, make_method
+from .evaluate import ask, make_row
+from .neuromas import RunFolder
+from .results import Outcomes, Row, aggregate, paired_difference
+from .self_consistency import SelfConsistency
+from .training import TrainedMethod, digest, slug, train_all
+
+if TYPE_CHECKING:
+    from algorithms import TrainConfig
+    from algorithms.backbone import Backbone
+
+CELL_FORMAT = 1
+DEFAULT_NETWORK = "1-1-1"
+"""The network whose budgets `single-rl` gets where no network is compared with it."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method (perhaps with a layer silenced), one seed, all questions."""
+
+    row: Row
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared. `training` holds the options of trained methods; its topology and seed are filled in here.
+
+    `task` is what is asked; trained methods learn the task that `training` names, without the data file.
+    """
+
+    task: Task
+    split: str
+    questions: Sequence[Question]
+    methods: Sequence[Method]
+    seeds: Sequence[int]
+    backbone: Backbone
+    training: TrainConfig
+    out: Path
+    silence_layers: bool = False
+    workers: int = 1
+    details: dict[str, Any] = field(default_factory=dict)
+    """Further columns of every row: the difficulty and the data file, say."""
+
+    @cached_property
+    def weights(self) -> str:
+        """Which frozen weights answer: part of what makes a cell or a run the same again."""
+        return self.backbone.weight_hash()
+
+    @property
+    def compared(self) -> Method | None:
+        """The trained method whose budgets the others get: the first network, else the first trained method."""
+        trained = [method for method in self.methods if method.trained]
+        networks = [method for method in trained if method.topology is not None and method.topology.num_nodes > 1]
+        return (networks or trained or [None])[0]
+
+    def context(self, seed: int, token_budget: float | None = None) -> Context:
+        training = dataclasses.replace(self.training, seed=seed, topology=DEFAULT_NETWORK)
+        network, compared = self.compared, training
+        if isinstance(network, RunFolder):
+            compared = network.config
+        elif isinstance(network, TrainedMethod) and network.topology is not None:
+            compared = network.training_config(training, training)
+        return Context(
+            self.task, self.questions, seed, self.backbone, self.weights, training, compared, self.out, token_budget
+        )
+
+
+def add_equal_budget(methods: Sequence[Method]) -> tuple[list[Method], bool]:
+    """`methods` with `self-consistency` at equal sampled tokens wherever something is trained; was it added?"""
+    matched = any(isinstance(method, SelfConsistency) and method.matched for method in methods)
+    if matched or not any(method.trained for method in methods):
+        return list(methods), False
+    return [*methods, make_method("self-consistency")], True
+
+
+def check_names(methods: Sequence[Method]) -> None:
+    """Raise UsageError where two methods have one name: their rows could not be told apart."""
+    names = [str(method) for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"method {name!r} is given twice")
+
+
+def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tuple[list[Row], dict[str, list[Outcomes]]]:
+    """All rows (each method's seeds, then its aggregate, in the order of the methods) and the outcomes behind them.
+
+    `say` hears, in words, what is being done.
+    """
+    contexts = {seed: comparison.context(seed) for seed in comparison.seeds}
+    runs = [method.run_config(context) for context in contexts.values() for method in comparison.methods]
+    train_all([config for config in runs if config is not None], comparison.workers)
+
+    compared, budget = comparison.compared, None
+    cells: dict[str, list[Cell]] = {}
+    if compared is not None:
+        _ask_method(comparison, compared, contexts, cells, say)
+        budget = float(np.mean([cell.row.sampled_tokens for cell in cells[str(compared)]]))
+        contexts = {seed: comparison.context(seed, budget) for seed in comparison.seeds}
+    for method in comparison.methods:
+        if method is not compared:
+            _ask_method(comparison, method, contexts, cells, say)
+
+    rows = []
+    names = [name for method in comparison.methods for name in cells if name == str(method) or _is_of(name, method)]
+    for name in names:
+        seeds = [cell.row for cell in cells[name]]
+        rows += [*seeds, aggregate(seeds, [cell.outcomes for cell in cells[name]])]
+    return rows, {name: [cell.outcomes for cell in cells[name]] for name in names}
+
+
+def _is_of(name: str, method: Method) -> bool:
+    return name.startswith(f"{method} (")
+
+
+def hidden_layers(method: Method) -> list[tuple[str, ...]]:
+    """The layers of a trained network whose messages other nodes hear."""
+    if not method.trained or method.topology is None:
+        return []
+    return list(method.topology.layers[:-1])
+
+
+def _ask_method(
+    comparison: Comparison, method: Method, contexts: dict[int, Context], cells: dict[str, list[Cell]], say: Say
+) -> None:
+    """Fill the cells of one method, its silenced variants included."""
+    variants: list[tuple[str, tuple[str, ...]]] = [("", ())]
+    if comparison.silence_layers:
+        variants += [(f"layer {place} silenced", layer) for place, layer in enumerate(hidden_layers(method), start=1)]
+    for variant, silence in variants:
+        name = f"{method} ({variant})" if variant else str(method)
+        cells[name] = [
+            _cell(comparison, method, context, name, variant, silence, say) for context in contexts.values()
+        ]
+
+
+def _cell(
+    comparison: Comparison,
+    method: Method,
+    context: Context,
+    name: str,
+    variant: str,
+    silence: tuple[str, ...],
+    say: Say,
+) -> Cell:
+    """The cell from disk, or asked now and kept."""
+    key = {
+        "format": CELL_FORMAT,
+        "method": name,
+        "identity": dict(method.identity(context)),
+        "seed": None if method.deterministic else context.seed,
+        "split": comparison.split,
+        "questions": digest([[q.id, q.prompt, q.answer] for q in comparison.questions]),
+        "task": [comparison.task.id, comparison.task.instruction, comparison.task.max_message_tokens],
+        "backbone": comparison.weights,
+        "silence": list(silence),
+    }
+    seed_name = "" if key["seed"] is None else f"-seed{context.seed}"
+    path = comparison.out / "cells" / f"{slug(name)}{seed_name}-{digest(key)}.json"
+    found = _read_cell(path, key, context.seed)
+    if found is not None:
+        return found
+    say(f"asking {name}, seed {context.seed}")
+    system = method.prepare(context)
+    outcomes, meter = ask(system, comparison.task, comparison.questions, silence=silence)
+    extra = {**comparison.details, "backbone": comparison.backbone.name}
+    if silence:
+        extra |= {"silenced": list(silence), "silenced_of": str(method), "silenced_name": variant}
+    task = comparison.task.name
+    row = make_row(name, task, comparison.split, context.seed, system, outcomes, meter, **extra)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"key": key, "row": row.to_json(), "outcomes": outcomes.to_json()})
+    return Cell(row, outcomes)
+
+
+def _read_cell(path: Path, key: dict[str, Any], seed: int) -> Cell | None:
+    """The cell kept at `path`, as one of `seed`; None where there is none, or one of something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if data.get("key") != key:
+        return None
+    row = Row.from_json(data["row"])
+    return Cell(dataclasses.replace(row, seed=seed), Outcomes.from_json(data["outcomes"]))
+
+
+def difference(outcomes: dict[str, list[Outcomes]], first: str, second: str) -> tuple[float, float, float]:
+    """Accuracy of `first` less that of `second` on the same seeds and questions, with its 95 % interval."""
+    return paired_difference(
+        np.stack([each.correct_Q for each in outcomes[first]]), np.stack([each.correct_Q for each in outcomes[second]])
+    )
+
+
+def parse_methods(text: str) -> list[Method]:
+    """Methods as typed, with commas between; a run folder stands for the network in it. Raises UsageError."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--methods names no method")
+    return [resolve_method(name) for name in names]
+
+
+def resolve_method(name: str) -> Method:
+    """The method called `name`, or the network of the run folder `name`."""
+    if Path(name).is_dir():
+        return RunFolder(Path(name))
+    if os.sep in name and ":" not in name:
+        raise UsageError(f"there is no run folder {name}")
+    return make_method(name)
+
+
+def parse_silence(text: str | None, topology: Topology) -> tuple[str, ...]:
+    """Node ids with commas between. Raises UsageError for a node that `topology` has not."""
+    nodes = tuple(node.strip() for node in (text or "").split(",") if node.strip())
+    for node in nodes:
+        topology.index(node)
+    return nodes
+
+
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Raise UsageError where the file (or folder) `path` could not be written, before any work is done."""
+    if path.is_dir() != folder and path.exists():
+        raise UsageError(f"{path} is a {'file' if folder else 'folder'}; a {'folder' if folder else 'file'} is needed")
+    parent = path
+    while not parent.exists():
+        parent = parent.parent
+    if not (parent.is_dir() or parent == path) or not os.access(parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written: {parent} is no folder that you may write to")

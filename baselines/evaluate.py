@@ -1,0 +1,101 @@
+"""Asking a prepared system every question once, on the meter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuromas_env.budget import Meter
+from neuromas_env.episodes import run_episodes
+from neuromas_env.errors import UsageError
+from neuromas_env.task import SPLITS, Question, Task
+
+from .base import System
+from .results import Outcomes, Row, wilson_interval
+
+if TYPE_CHECKING:
+    from neuromas_env.transcripts import TranscriptWriter
+
+BATCH = 256
+"""Questions asked at once: enough for one full forward pass a layer, few enough for a moving progress bar."""
+
+
+def choose_questions(task: Task, split: str, count: int | None) -> list[Question]:
+    """The first `count` questions of a split, the same for every method and seed; without a count, all of them.
+
+    Raises UsageError for an unknown or empty split, a count beyond its size, or an endless split without a count.
+    """
+    try:
+        size = task.size(split)
+    except ValueError as error:
+        raise UsageError(f"{error} (accepted: {', '.join(SPLITS)})") from None
+    if size == 0:
+        raise UsageError(f"the split {split!r} of {task.id} is empty")
+    if count is None and size is None:
+        raise UsageError(f"the split {split!r} of {task.id} is endless: say how many with --questions")
+    if count is not None and count < 1:
+        raise UsageError(f"--questions {count}: at least 1 question is needed")
+    if count is not None and size is not None and count > size:
+        raise UsageError(f"--questions {count}: the split {split!r} of {task.id} has only {size}")
+    return [task.question(split, index) for index in range(count or size or 0)]
+
+
+def ask(
+    system: System,
+    task: Task,
+    questions: Sequence[Question],
+    *,
+    silence: Collection[str] = (),
+    transcript: TranscriptWriter | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[Outcomes, Meter]:
+    """What became of every question, and what it cost. `progress` hears how many are done."""
+    meter = Meter()
+    scores = []
+    for start in range(0, len(questions), BATCH):
+        batch = run_episodes(
+            task,
+            system.topology,
+            system.policy,
+            questions[start : start + BATCH],
+            instructions=system.instructions,
+            meter=meter,
+            transcript=transcript,
+            silence=silence,
+        )
+        scores += batch.scores
+        progress(len(scores))
+    outcomes = Outcomes(
+        correct_Q=np.array([score.value >= 1.0 for score in scores]),
+        flexible_Q=np.array([score.flexible >= 1.0 for score in scores]),
+        unparsed_Q=np.array([score.status == "unparsed" for score in scores]),
+    )
+    return outcomes, meter
+
+
+def make_row(
+    method: str, task: str, split: str, seed: int, system: System, outcomes: Outcomes, meter: Meter, **extra: object
+) -> Row:
+    """The results row of one system and seed."""
+    questions = len(outcomes.correct_Q)
+    low, high = wilson_interval(int(outcomes.correct_Q.sum()), questions)
+    spent = meter.per_question(questions)
+    return Row(
+        method=method,
+        task=task,
+        split=split,
+        seed=seed,
+        questions=questions,
+        accuracy=float(outcomes.correct_Q.mean()),
+        accuracy_low=low,
+        accuracy_high=high,
+        unparsed=float(outcomes.unparsed_Q.mean()),
+        calls=spent["calls"],
+        prompt_tokens=spent["prompt_tokens"],
+        sampled_tokens=spent["sampled_tokens"],
+        trainable_parameters=system.trainable_parameters,
+        seconds=round(meter.seconds, 3),
+        extra={"flexible": float(outcomes.flexible_Q.mean()), "topology": str(system.topology), **system.notes, **extra},
+    )
