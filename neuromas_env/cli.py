@@ -1,0 +1,161 @@
+"""The command `neuromas`. Its subcommands are the entry points of the group `neuromas.commands`, from any package.
+
+A subcommand is a function whose arguments are the options, or a dataclass with a method `run()`; tyro reads both.
+Listing the commands imports none of them: the one-line summaries are read from the source. A wrong input ends with
+one line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from importlib.metadata import EntryPoint, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+EXTRAS = {
+    **dict.fromkeys(("tyro", "rich"), "cli"),
+    **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "tensorboard"), "llm"),
+    "matplotlib": "leaderboard",
+    "datasets": "tasks",
+}
+"""Which extra brings an optional dependency."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line (`sys.argv` by default) and exit."""
+    if args is None:
+        _leave_working_directory()
+        args = sys.argv[1:]
+    try:
+        code = run(list(args))
+        sys.stdout.flush()
+    except UsageError as error:
+        code = _complain(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        code = _complain(f"{package} is not installed; it comes with: pip install 'neuromas[{EXTRAS[package]}]'")
+    except (PermissionError, NotADirectoryError) as error:
+        code = _complain(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("neuromas: interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as in `neuromas tasks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def run(args: list[str]) -> int:
+    """Run one command and return its exit code. Raises UsageError for an unknown command or a wrong option."""
+    commands = {point.name: point for point in entry_points(group="neuromas.commands")}
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(overview(commands))
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"neuromas {version('neuromas')}")
+        return 0
+    name, options = args[0], args[1:]
+    if name not in commands:
+        close = difflib.get_close_matches(name, commands, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"unknown command {name[:100]!r}{hint} (known: {', '.join(sorted(commands))})")
+    return call(commands[name].load(), options, prog=f"neuromas {name}")
+
+
+def call(command: Callable[..., Any], options: list[str], prog: str) -> int:
+    """Parse `options` for `command` and run it. Raises UsageError with tyro's complaint as one line."""
+    import tyro
+
+    @functools.wraps(command, updated=())
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return functools.partial(command, *args, **kwargs)
+
+    said = io.StringIO()
+    action: Callable[[], Any]
+    try:
+        with redirect_stderr(said):  # only the parsing: what the command itself writes to stderr must be seen at once
+            if isinstance(command, type):
+                action = tyro.cli(command, prog=prog, args=options).run
+            else:
+                action = tyro.cli(bind, prog=prog, args=options)
+    except SystemExit as stop:
+        if stop.code in (None, 0):
+            return 0
+        raise UsageError(one_line(said.getvalue())) from None
+    action()
+    return 0
+
+
+def one_line(complaint: str) -> str:
+    """The sentence within a box that tyro draws."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", complaint)
+    lines = [line.strip(" │|") for line in text.splitlines() if not re.match(r"\s*[╭╰+]", line)]
+    body: list[str] = []
+    for line in lines:
+        if re.fullmatch(r"[─-]{3,}", line):
+            break
+        body.append(line)
+    return " ".join(" ".join(body).split()) or " ".join(text.split())
+
+
+def overview(commands: dict[str, EntryPoint]) -> str:
+    """The help text: all commands with the first line of their description."""
+    width = max(map(len, commands), default=0)
+    lines = [f"  {name:<{width}}  {summary(commands[name])}".rstrip() for name in sorted(commands)]
+    if not lines:
+        lines = ["  (no command is installed; install the package with: pip install neuromas)"]
+    return "\n".join(
+        [
+            "usage: neuromas COMMAND [OPTIONS]",
+            "",
+            "Networks of language models: train them, compare them, read what they say.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`neuromas COMMAND --help` explains a command; `neuromas --version` shows the version.",
+        ]
+    )
+
+
+def summary(point: EntryPoint) -> str:
+    """The first line of a command's docstring, read from its source without importing it."""
+    try:
+        spec = find_spec(point.module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        return f"(broken: there is no module {point.module})"
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) and statement.name == point.attr:
+            return (ast.get_docstring(statement) or "").partition("\n")[0]
+    return ""
+
+
+def _complain(message: str) -> int:
+    print(f"neuromas: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _leave_working_directory() -> None:
+    """Take the working directory off the path, where `python -m` puts it: files there must not shadow our packages."""
+    if sys.path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    main()
