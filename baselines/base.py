@@ -80,10 +80,10 @@ class MethodName:
 class Context:
     """What a method may use while it prepares one system.
 
-    `weights` is the hash of the backbone's. `training` holds the training options of the comparison, with the seed and never the evaluation data. `compared` is
-    how the network trains that the method is measured against: its topology, rank and updates are the budget of other
-    trained methods. `questions` are those that will be asked. `token_budget` is the sampled tokens per question of
-    the system compared with, where there is one.
+    `questions` are those that will be asked. `weights` is the hash of the backbone's. `training` holds the training
+    options of the comparison, with the seed and never the evaluation data; `compared` is how the network trains that
+    the method is measured against: its topology, rank and updates are the budget of other trained methods.
+    `token_budget` is the sampled tokens per question of the system compared with, where there is one.
     """
 
     task: Task

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +50,7 @@ def evaluate(
 
     from neuromas_env.registry import make_task
     from neuromas_env.topology import Topology
+    from neuromas_env.transcripts import TranscriptWriter
 
     from .compare import Comparison, check_writable, parse_silence, resolve_method
     from .evaluate import ask, choose_questions, make_row
@@ -71,11 +74,13 @@ def evaluate(
     comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out)
     prepared = method.prepare(comparison.context(seed))
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
-    writer = open_transcript(transcript, problem, split, prepared, name) if transcript else None
+    writer = TranscriptWriter(transcript, method=name, seed=seed) if transcript else None
     console = Console(file=sys.stderr)
     with console.status("asking") as status:
         progress = lambda done: status.update(f"asked {done} of {len(chosen)} questions")  # noqa: E731
-        outcomes, meter = ask(prepared, problem, chosen, silence=silenced, transcript=writer, progress=progress)
+        outcomes, meter = ask(
+            prepared, problem, split, len(chosen), silence=silenced, transcript=writer, progress=progress
+        )
     if writer is not None:
         writer.close()
     details = row_details(data, difficulty, getattr(problem, "variant", None)) | {"backbone": loaded.name}
@@ -172,8 +177,8 @@ def compare(
     )
     if added:
         console.print("added self-consistency at the network's sampled tokens: no gain counts that does not beat it")
-    with console.status("") as status:
-        rows, _ = run_comparison(comparison, say=lambda text: status.update(text))
+    with interruptible(console), console.status("") as status:
+        rows, _ = run_comparison(comparison, say=status.update)
     for path in (folder / "results.json", *filter(None, (json,))):
         write_results(path, rows)
     if plot:
@@ -181,6 +186,21 @@ def compare(
     print_table(rows, Console(), f"{about(rows[0])}: {scope(rows)}")
     kept = ", ".join(str(path) for path in (json or folder / "results.json", plot) if path)
     console.print(f"written: {kept}; runs under {folder}", highlight=False)
+
+
+@contextmanager
+def interruptible(console: Any) -> Iterator[None]:
+    """Ctrl-C ends with a hint and exit code 130, a training that cannot go on with one line and exit code 1."""
+    from algorithms.trainer import TrainingError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("neuromas: interrupted; the same command goes on from here", highlight=False)
+        raise SystemExit(130) from None
+    except TrainingError as error:
+        console.print(f"neuromas: error: {error}", highlight=False, markup=False)
+        raise SystemExit(1) from None
 
 
 def load(backbone: str) -> Any:
@@ -228,11 +248,3 @@ def default_jobs(training: Any) -> int:
     if resolve_device(training.device) != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def open_transcript(path: Path, task: Any, split: str, system: Any, method: str) -> Any:
-    from neuromas_env.transcripts import TranscriptWriter
-
-    return TranscriptWriter(
-        path, task, system.topology, split=split, instructions=dict(system.instructions), method=method
-    )

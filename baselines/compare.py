@@ -5,8 +5,9 @@
    questions: what it samples on a question is the budget of `self-consistency`.
 3. Every other method is asked the same questions; networks also with each hidden layer silenced, where wanted.
 
-Each (method, seed) is a *cell*, kept with the outcome of every question under `out/cells/`. A comparison that was
-interrupted, or that grew by a method or a seed, runs only the cells and trainings that are missing.
+Each (method, seed) is a *cell*, kept with the outcome of every question under `out/cells/`, and its first episodes with
+every message under `out/transcripts/`. A comparison that was interrupted, or that grew by a method or a seed, runs
+only the cells and trainings that are missing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from algorithms.files import write_json
 from neuromas_env.errors import UsageError
 from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
+from neuromas_env.transcripts import TranscriptWriter
 
 from .base import Context, Method, make_method
 from .evaluate import ask, make_row
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 CELL_FORMAT = 1
 DEFAULT_NETWORK = "1-1-1"
 """The network whose budgets `single-rl` gets where no network is compared with it."""
+
+TRANSCRIBED = 24
+"""Episodes of each cell written to out/transcripts/ with every message."""
 
 Say = Callable[[str], None]
 
@@ -83,7 +88,7 @@ class Comparison:
         """The trained method whose budgets the others get: the first network, else the first trained method."""
         trained = [method for method in self.methods if method.trained]
         networks = [method for method in trained if method.topology is not None and method.topology.num_nodes > 1]
-        return (networks or trained or [None])[0]
+        return next(iter(networks or trained), None)
 
     def context(self, seed: int, token_budget: float | None = None) -> Context:
         training = dataclasses.replace(self.training, seed=seed, topology=DEFAULT_NETWORK)
@@ -160,9 +165,7 @@ def _ask_method(
         variants += [(f"layer {place} silenced", layer) for place, layer in enumerate(hidden_layers(method), start=1)]
     for variant, silence in variants:
         name = f"{method} ({variant})" if variant else str(method)
-        cells[name] = [
-            _cell(comparison, method, context, name, variant, silence, say) for context in contexts.values()
-        ]
+        cells[name] = [_cell(comparison, method, context, name, variant, silence, say) for context in contexts.values()]
 
 
 def _cell(
@@ -186,14 +189,23 @@ def _cell(
         "backbone": comparison.weights,
         "silence": list(silence),
     }
-    seed_name = "" if key["seed"] is None else f"-seed{context.seed}"
-    path = comparison.out / "cells" / f"{slug(name)}{seed_name}-{digest(key)}.json"
+    path = comparison.out / "cells" / f"{cell_name(method, name, context.seed)}-{digest(key)}.json"
     found = _read_cell(path, key, context.seed)
     if found is not None:
         return found
-    say(f"asking {name}, seed {context.seed}")
+    say(f"{name}, seed {context.seed}")
     system = method.prepare(context)
-    outcomes, meter = ask(system, comparison.task, comparison.questions, silence=silence)
+    file = transcript_file(comparison.out, method, name, context.seed)
+    with TranscriptWriter(file, method=name, seed=context.seed, limit=TRANSCRIBED) as transcript:
+        outcomes, meter = ask(
+            system,
+            comparison.task,
+            comparison.split,
+            len(comparison.questions),
+            silence=silence,
+            transcript=transcript,
+            progress=lambda done: say(f"{name}, seed {context.seed}: {done} of {len(comparison.questions)} questions"),
+        )
     extra = {**comparison.details, "backbone": comparison.backbone.name}
     if silence:
         extra |= {"silenced": list(silence), "silenced_of": str(method), "silenced_name": variant}
@@ -202,6 +214,16 @@ def _cell(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": key, "row": row.to_json(), "outcomes": outcomes.to_json()})
     return Cell(row, outcomes)
+
+
+def cell_name(method: Method, name: str, seed: int) -> str:
+    """The file name of a cell; seeds that would give the same answers share one."""
+    return slug(name) if method.deterministic else f"{slug(name)}-seed{seed}"
+
+
+def transcript_file(out: Path, method: Method, name: str, seed: int) -> Path:
+    """Where a comparison in `out` keeps the first episodes of `name`: `method`, or a silenced variant of it."""
+    return out / "transcripts" / f"{cell_name(method, name, seed)}.jsonl"
 
 
 def _read_cell(path: Path, key: dict[str, Any], seed: int) -> Cell | None:

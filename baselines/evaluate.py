@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,21 +45,26 @@ def choose_questions(task: Task, split: str, count: int | None) -> list[Question
 def ask(
     system: System,
     task: Task,
-    questions: Sequence[Question],
+    split: str,
+    questions: int,
     *,
     silence: Collection[str] = (),
     transcript: TranscriptWriter | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[Outcomes, Meter]:
-    """What became of every question, and what it cost. `progress` hears how many are done."""
+    """What became of the first `questions` of a split, and what that cost. `progress` hears how many are done.
+
+    The messages of the nodes in `silence` reach nobody, but are made and metered.
+    """
     meter = Meter()
     scores = []
-    for start in range(0, len(questions), BATCH):
+    for start in range(0, questions, BATCH):
         batch = run_episodes(
             task,
             system.topology,
             system.policy,
-            questions[start : start + BATCH],
+            range(start, min(start + BATCH, questions)),
+            split=split,
             instructions=system.instructions,
             meter=meter,
             transcript=transcript,
@@ -97,5 +102,10 @@ def make_row(
         sampled_tokens=spent["sampled_tokens"],
         trainable_parameters=system.trainable_parameters,
         seconds=round(meter.seconds, 3),
-        extra={"flexible": float(outcomes.flexible_Q.mean()), "topology": str(system.topology), **system.notes, **extra},
+        extra={
+            "flexible": float(outcomes.flexible_Q.mean()),
+            "topology": str(system.topology),
+            **system.notes,
+            **extra,
+        },
     )

@@ -56,7 +56,7 @@ class UntrainedNetwork(Method):
 
     def __init__(self, spec: MethodName) -> None:
         super().__init__(spec)
-        self.topology = read_topology(spec)
+        self.topology: Topology = read_topology(spec)
 
     @classmethod
     def example(cls) -> str:
@@ -69,7 +69,8 @@ class UntrainedNetwork(Method):
     def prepare(self, context: Context) -> System:
         from algorithms import Network
 
-        return System(self.topology, Network.create(self.topology, backbone=context.backbone, rank=0))
+        network = Network.create(self.topology, backbone=context.backbone, rank=0)
+        return System(network.topology, network)
 
 
 class RunFolder(Method):

@@ -121,7 +121,8 @@ def _draw_accuracy(axes: Axes, place: int, row: Row, seeds: Sequence[Row]) -> No
     low, high, mean = 100 * row.accuracy_low, 100 * row.accuracy_high, 100 * row.accuracy
     axes.plot([low, high], [place, place], color=colour, linewidth=6, alpha=0.28, solid_capstyle="round")
     if len(seeds) > 1:
-        axes.scatter([100 * s.accuracy for s in seeds], [place] * len(seeds), s=16, color=colour, alpha=0.6, linewidth=0)
+        dots = [100 * each.accuracy for each in seeds]
+        axes.scatter(dots, [place] * len(dots), s=16, color=colour, alpha=0.6, linewidth=0)
     face = "white" if silenced else colour
     axes.scatter([mean], [place], s=74, color=face, edgecolor=colour if silenced else "white", linewidth=1.6, zorder=3)
     # The figure stands right of the interval, or left of it where the right edge is near.
@@ -134,8 +135,6 @@ def _draw_accuracy(axes: Axes, place: int, row: Row, seeds: Sequence[Row]) -> No
     indent = -0.487 if silenced else -0.5186  # -0.5186 is the left edge of the title
     size, tint = (9.5, FAINT) if silenced else (11, INK)
     shift = -0.15 if small else 0.0
-    axes.text(
-        indent, place + shift, name, transform=at, va="center", fontsize=size, color=tint, fontweight=weight, clip_on=False
-    )
+    axes.text(indent, place + shift, name, transform=at, va="center", fontsize=size, color=tint, fontweight=weight)
     if small:
-        axes.text(indent, place + 0.22, small, transform=at, va="center", fontsize=8.2, color=FAINT, clip_on=False)
+        axes.text(indent, place + 0.22, small, transform=at, va="center", fontsize=8.2, color=FAINT)

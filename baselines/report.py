@@ -4,35 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from .plot import arrange, count
 from .results import Row
 
+COLUMNS = (
+    "accuracy %\n(95 % interval)", "un-\nparsed", "\ncalls", "tokens\nin", "\nout", "trained\nparams", "train\ntime"
+)  # fmt: skip
+
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def print_table(rows: Sequence[Row], console: Console, title: str = "") -> None:
-    """The aggregate rows, best first; each network is followed by its silenced variants."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
-    table.add_column("method", no_wrap=True)
-    for name in ("accuracy %", "95 % interval", "unparsed %", "calls", "tokens in", "tokens out", "trained"):
-        table.add_column(name, justify="right", no_wrap=name == "95 % interval")
-    table.add_column("training", justify="right")
+def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
+    """The aggregate rows, best first; each network is followed by its silenced variants.
+
+    Accuracy comes with its 95 % interval; calls and tokens are per question. It fits 80 columns for usual names.
+    """
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, header_style="bold")
+    table.add_column("\nmethod", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
     for row in arrange(rows):
         silenced = row.extra.get("silenced_name")
         name = f"  └ {silenced}" if silenced else row.method
         if row.extra.get("samples"):
-            name += f" (n = {row.extra['samples']:g})"
+            name += f" ({row.extra['samples']:g})"
         training = row.extra.get("training_seconds")
         table.add_row(
             name,
-            percent(row.accuracy),
-            f"{percent(row.accuracy_low)} – {percent(row.accuracy_high)}",
-            percent(row.unparsed),
+            f"{percent(row.accuracy):>4} ({percent(row.accuracy_low)}–{percent(row.accuracy_high)})",
+            f"{100 * row.unparsed:.0f} %",
             f"{row.calls:.4g}",
             count(row.prompt_tokens),
             count(row.sampled_tokens),
@@ -40,6 +46,7 @@ def print_table(rows: Sequence[Row], console: Console, title: str = "") -> None:
             f"{training:.0f} s" if training and not silenced else "–",
             style="dim" if silenced else None,
         )
+    console.print(title, style="bold", highlight=False)
     console.print(table)
 
 

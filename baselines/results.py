@@ -1,8 +1,8 @@
 """Results: one row a method and seed, an aggregate row over the seeds, and the intervals that stand beside them.
 
-`{"rows": [...]}` is the whole file. In a row `accuracy`, its interval, `unparsed` and `flexible` are shares between 0 and
-1; `calls`, `prompt_tokens` and `sampled_tokens` are means per question; `seconds` is the wall-clock time of the whole
-evaluation (training apart); `seed` is null in the aggregate row.
+`{"rows": [...]}` is the whole file. In a row `accuracy`, its interval, `unparsed` and `flexible` are shares between 0
+and 1; `calls`, `prompt_tokens` and `sampled_tokens` are means per question; `seconds` is the wall-clock time of the
+whole evaluation (training apart); `seed` is null in the aggregate row.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from neuromas_env.episodes import run_episodes
-from neuromas_env.node import Message, NodeRequest, Policy, Position
 from neuromas_env.budget import Meter
+from neuromas_env.episodes import run_episodes
 from neuromas_env.errors import UsageError
+from neuromas_env.node import Message, NodeRequest, Policy, Position
 from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
 

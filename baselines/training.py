@@ -13,13 +13,13 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from neuromas_env.errors import UnknownNameError, UsageError
 from neuromas_env.registry import make_task
 
 from .base import Context, Method, System
+from .progress import TrainingBars
 
 if TYPE_CHECKING:
     from algorithms import TrainConfig
@@ -84,7 +84,7 @@ class TrainedMethod(Method):
     def check_options(self) -> None:
         from algorithms.config import TrainConfig
 
-        with_options(TrainConfig(), self.spec.options)
+        with_options(TrainConfig(task="chain"), self.spec.options)
 
     @abstractmethod
     def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
@@ -95,10 +95,12 @@ class TrainedMethod(Method):
 
     def run_config(self, context: Context) -> TrainConfig:
         """Its configuration with a run folder under `context.out`; equal settings give the same folder."""
+        from algorithms.algorithm import make_algorithm
         from algorithms.config import FREE_TO_CHANGE
 
         config = self.training_config(context.training, context.compared)
         settings = {name: value for name, value in config.to_json().items() if name not in FREE_TO_CHANGE}
+        settings["options"] = dataclasses.asdict(make_algorithm(config.algorithm, config.options).config)
         task = make_task(config.task, data=config.data, difficulty=config.difficulty)
         fingerprint = digest([settings, task.id, context.weights])
         name = slug(f"{self.spec.name}-{self.spec.argument}" if self.spec.argument else self.spec.name)
@@ -177,7 +179,7 @@ def train_all(configs: Sequence[TrainConfig], workers: int) -> None:
         return
     context = multiprocessing.get_context("spawn")
     active: list[tuple[TrainConfig, Any, Connection]] = []
-    with _Bars(waiting) as bars:
+    with TrainingBars(waiting) as bars:
         try:
             while waiting or active:
                 while waiting and len(active) < workers:
@@ -237,58 +239,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
-
-
-class _Bars:
-    """One progress bar for each run that is trained by a worker, fed from the metrics on disk."""
-
-    def __init__(self, configs: Sequence[TrainConfig]) -> None:
-        import sys
-
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn
-
-        self.console = Console(file=sys.stderr, soft_wrap=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.tasks = {}
-        for config in configs:
-            title = f"training {config.folder.name.rsplit('-', 1)[0]}"
-            self.tasks[config.folder] = self.progress.add_task(title, total=config.updates, state="waiting", start=False)
-        self._told: dict[Path, int] = {}
-
-    def update(self) -> None:
-        from algorithms.metrics import read_rows
-
-        for folder, task in self.tasks.items():
-            rows = read_rows(folder / "metrics.jsonl")
-            if not rows:
-                continue
-            if not self.progress.tasks[task].started:
-                self.progress.start_task(task)
-            judged = [row for row in rows if row.get("validation_accuracy") is not None]
-            state = f"validation {judged[-1]['validation_accuracy']:.3f}" if judged else ""
-            self.progress.update(task, completed=rows[-1]["update"], state=state)
-            if not self.console.is_terminal and judged and self._told.get(folder) != judged[-1]["update"]:
-                self._told[folder] = judged[-1]["update"]
-                total = self.progress.tasks[task].total or 0
-                name = folder.name.rsplit("-", 1)[0]
-                print(f"{name}: update {judged[-1]['update']} of {total:.0f}, {state}", file=self.console.file, flush=True)
-
-    def __enter__(self) -> _Bars:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.update()
-        self.progress.stop()
