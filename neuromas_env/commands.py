@@ -82,8 +82,8 @@ def _summary(name: str) -> str:
     factory = task_factory(name)
     module = inspect.getmodule(factory)
     own = factory.__doc__ if "__doc__" in vars(factory) else None
-    lines = inspect.cleandoc(own or (module.__doc__ if module else "") or "").partition("\n\n")[0]
-    return " ".join(lines.split())
+    text = " ".join(inspect.cleandoc(own or (module.__doc__ if module else "") or "").split())
+    return re.split(r"(?<=[.?!]) ", text, maxsplit=1)[0]
 
 
 def show(

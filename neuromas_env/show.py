@@ -76,7 +76,7 @@ def render_page(
     header = first.transcript.header
     method = f" · {header.method}" if header.method else ""
     chart = _chart(metrics)
-    drawing = f'<div class="panel"><h3>The network</h3>{_drawing(header.topology, header.silence)}</div>'
+    drawing = f'<div class="panel drawing"><h3>The network</h3>{_drawing(header.topology, header.silence)}</div>'
     body = [
         f"<h1>{_text(title)}</h1>",
         f'<p class="sub">{_text(header.task)}, version {header.task_version} · network {_text(str(header.topology))}'
@@ -148,7 +148,9 @@ def _drawing(topology: Topology, silence: Sequence[str]) -> str:
     for sender, receiver in topology.edges:
         (x1, y1), (x2, y2) = place[sender], place[receiver]
         hushed = ' class="hushed"' if sender in silence else ""
-        lines.append(f'<line{hushed} x1="{x1}" y1="{y1:g}" x2="{x2}" y2="{y2:g}"/>')
+        # Nodes of one column hear each other in rounds: their edges bend around what stands between them.
+        bend = f"Q{x1 - 30 - abs(y1 - y2) / 4:g} {(y1 + y2) / 2:g} " if x1 == x2 else "L"
+        lines.append(f'<path{hushed} d="M{x1} {y1:g} {bend}{x2} {y2:g}"/>')
     nodes = []
     for node, (x, y) in place.items():
         position = topology.positions[topology.index(node)]
@@ -162,7 +164,7 @@ def _drawing(topology: Topology, silence: Sequence[str]) -> str:
     label = f"Network {topology}: {topology.num_nodes} nodes, output {topology.output}"
     return (
         f'<svg class="graph" role="img" aria-label="{_text(label)}" viewBox="0 0 {width} {height:g}" '
-        f'width="{width}" height="{height:g}" style="height:auto">{"".join(lines + nodes)}</svg>'
+        f'style="max-width:{1.3 * width:g}px">{"".join(lines + nodes)}</svg>'
     )
 
 
@@ -217,9 +219,10 @@ def _chart(metrics: Sequence[dict[str, Any]]) -> str:
         shapes.append(f'<polyline class="{name}" points="{path}"/>')
     dots = [point(*p) for p in series["validation"]]
     shapes += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>' for x, y in dots]
-    key = top + height + 38
-    shapes.append(f'<text class="key-validation" x="{left}" y="{key}">● validation accuracy</text>')
-    shapes.append(f'<text class="key-reward" x="{left + 160}" y="{key}">– training reward, over updates</text>')
+    shapes.append(
+        f'<text x="{left}" y="{top + height + 44}"><tspan class="key-validation">● validation accuracy</tspan>'
+        '<tspan class="key-reward" dx="18">– training reward</tspan></text>'
+    )
     svg = f'<svg class="chart" role="img" aria-label="Learning curve" viewBox="0 0 570 262">{"".join(shapes)}</svg>'
     return f'<div class="panel"><h3>How it learnt</h3>{svg}</div>'
 
@@ -323,7 +326,7 @@ def _flow(transcript: Transcript, episode: Episode) -> str:
 def _links(topology: Topology, before: list[Call], calls: list[Call], silence: Sequence[str]) -> str:
     lines = []
     for j, call in enumerate(calls):
-        heard = topology.incoming(call.node) if call.node in topology.nodes else ()
+        heard = topology.incoming(call.node)
         for i, sender in enumerate(before):
             if sender.node in heard:
                 quiet = ' class="quiet"' if not sender.text or sender.node in silence else ""
@@ -335,14 +338,11 @@ def _links(topology: Topology, before: list[Call], calls: list[Call], silence: S
 
 
 def _cell(topology: Topology, call: Call, step: int, silence: Sequence[str]) -> str:
-    known = call.node in topology.nodes
-    position = topology.position(call.node, step) if known else None
-    place = f"{position.kind} {position.layer}, node {position.index}" if position else ""
-    heard = (
-        ", ".join(f"[{slot}] {node}" for slot, node in enumerate(topology.incoming(call.node), start=1))
-        if known
-        else ""
-    )
+    position = topology.position(call.node, step)
+    place = f"{position.kind} {position.layer}, node {position.index}"
+    spoken = {node for speakers in topology.schedule[:step] for node in speakers}
+    senders = [(slot, node) for slot, node in enumerate(topology.incoming(call.node), start=1) if node in spoken]
+    heard = ", ".join(f"[{slot}] {node}" for slot, node in senders)
     notes = [FLAG_NAMES.get(flag, flag) for flag in call.flags]
     notes += ["silenced"] if call.node in silence else []
     notes += ["token limit"] if call.finish_reason == "length" else []

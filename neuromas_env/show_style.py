@@ -39,21 +39,23 @@ code, .text { font-family: ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu San
 .panel h3 { font-size: .95rem; margin: 0 0 .6rem; }
 svg { display: block; max-width: 100%; }
 svg text { font-family: inherit; fill: var(--ink); }
-.graph { margin: auto; }
-.graph line { stroke: var(--edge); stroke-width: 1.6; }
+.graph { margin: auto; width: 100%; }
+.drawing { display: flex; flex-direction: column; }
+.graph path { fill: none; stroke: var(--edge); stroke-width: 1.6; }
 .graph circle { fill: var(--wash); stroke: var(--accent); stroke-width: 2; }
 .graph .out { fill: var(--accent); }
 .graph .out + text { fill: var(--card); }
 .graph text { font-size: 12px; font-weight: 600; text-anchor: middle; }
-.graph .name { font-weight: 400; font-size: 11px; fill: var(--soft); }
+.graph .name { font-weight: 400; font-size: 11px; fill: var(--soft);
+  paint-order: stroke; stroke: var(--card); stroke-width: 4; }
 .graph .hushed { stroke-dasharray: 4 4; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .8rem; }
 th, td { padding: .35rem .6rem .35rem 0; }
 tr + tr td { border-top: 1px solid var(--line); }
-.num { text-align: right; }
+.num { text-align: right; width: 8.5rem; }
 .wide { overflow-x: auto; }
-.chart { width: 100%; height: auto; }
+.chart { width: 100%; height: auto; overflow: visible; }
 .chart text { font-size: 12px; fill: var(--soft); }
 .chart .grid { stroke: var(--line); }
 .chart polyline { fill: none; stroke-linejoin: round; }
@@ -61,6 +63,7 @@ tr + tr td { border-top: 1px solid var(--line); }
 .chart .validation { stroke: var(--accent); stroke-width: 2.5; }
 .chart circle { fill: var(--accent); }
 .chart .key-reward { fill: var(--soft); }
+.chart tspan { fill: inherit; }
 .chart .key-validation { fill: var(--accent); font-weight: 600; }
 .filter { position: absolute; opacity: 0; pointer-events: none; }
 .filters { display: flex; flex-wrap: wrap; gap: .5rem; }
@@ -77,7 +80,8 @@ summary { cursor: pointer; }
 .episode[open] > summary::before { transform: rotate(90deg); }
 .episode > summary .text { flex: 1; min-width: 0; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; }
-.said { max-width: 30%; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; color: var(--soft); }
+.said { flex: none; max-width: 30%; text-align: end; color: var(--soft);
+  white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .badge { flex: none; border-radius: 99px; padding: .05rem .65rem; font-size: .8rem; font-weight: 600; }
 .correct .badge.outcome { color: var(--right); background: var(--right-wash); }
 .wrong .badge.outcome { color: var(--wrong); background: var(--wrong-wash); }
@@ -116,6 +120,9 @@ footer.page { color: var(--soft); font-size: .85rem; margin-top: 3rem; }
   .facts { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .5rem; }
   .episode > summary { padding: .65rem .8rem; gap: .5rem; }
   .said { display: none; }
+  .num { width: auto; }
+  .chart text { font-size: 18px; }
+  .facts div:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .inside { padding: .1rem .8rem 1rem; }
   .flow { flex-direction: column; }
   .step { min-width: 0; grid-auto-rows: auto; }

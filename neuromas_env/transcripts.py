@@ -78,7 +78,17 @@ class Call:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Call:
         lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-        return cls(**{**data, **lists})
+        call = cls(**{**data, **lists})
+        for name, kind in (
+            ("step", int),
+            ("node", str),
+            ("text", str),
+            ("prompt_tokens", int),
+            ("sampled_tokens", int),
+        ):
+            if type(getattr(call, name)) is not kind:
+                raise TypeError(f"field {name!r} of a call is {getattr(call, name)!r}")
+        return call
 
 
 @dataclass(frozen=True)
@@ -107,9 +117,8 @@ class Episode:
     def from_json(cls, data: Mapping[str, Any]) -> Episode:
         question = Question(**{**data["question"], "choices": tuple(data["question"]["choices"])})
         calls = tuple(Call.from_json(call) for call in data["calls"])
-        texts = [question.id, question.prompt, question.answer, data["answer"], *(call.text for call in calls)]
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a text is missing or no text")
+        if not all(isinstance(text, str) for text in (question.id, question.prompt, question.answer, data["answer"])):
+            raise TypeError("a text of the question or the answer is no text")
         return cls(question, data["index"], calls, data["answer"], Score(**data["score"]))
 
 
@@ -247,6 +256,7 @@ def read_transcript(path: str | Path) -> Transcript:
                 header = Header.from_json(data)
             else:
                 episodes.append(Episode.from_json(data))
+                _check_calls(header.topology, episodes[-1].calls)
         except json.JSONDecodeError as error:
             raise TranscriptError(f"{path}, line {number}: not JSON ({error.msg})") from None
         except KeyError as error:
@@ -258,6 +268,12 @@ def read_transcript(path: str | Path) -> Transcript:
     if header is None:
         raise TranscriptError(f"{path}: no transcript, it has no whole line")
     return Transcript(header, episodes, complete=not rest)
+
+
+def _check_calls(topology: Topology, calls: Sequence[Call]) -> None:
+    for call in calls:
+        if not 0 <= call.step < topology.horizon or call.node not in topology.schedule[call.step]:
+            raise TypeError(f"{call.node!r} does not speak at step {call.step} of {topology}")
 
 
 def replay(transcript: str | Path | Transcript, *, task: Task | None = None) -> list[Score]:
