@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
-from neuromas_env.errors import UnknownNameError, UsageError
+from neuromas_env.errors import CheckpointError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,9 @@ class Algorithm(ABC):
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Undo `state()`."""
+        """Undo `state()`. An algorithm without state refuses one with CheckpointError."""
+        if state:
+            raise CheckpointError(f"the algorithm {self.name!r} keeps no state, the checkpoint has {', '.join(state)}")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -34,6 +35,20 @@ def train(
         print(f"neuromas: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     print(summary(run))
+
+
+def pretrain_nano(out: Path, seed: int = 0, steps: int = 6000, threads: int = 1) -> None:
+    """Make the embedded backbone from synthetic text, as it is shipped.
+
+    Args:
+        out: Folder for the finished model, in Hugging Face format.
+        seed: Seeds the weights and the text.
+        steps: Optimizer steps.
+        threads: CPU threads of torch.
+    """
+    from .nano.pretrain import PretrainConfig, pretrain
+
+    pretrain(PretrainConfig(out=out, seed=seed, steps=steps, threads=threads))
 
 
 def summary(run: Run) -> str:

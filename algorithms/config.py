@@ -89,7 +89,7 @@ class TrainConfig:
     """Write TensorBoard events beside metrics.jsonl."""
 
     micro_batch_tokens: int = 16384
-    """How many tokens go through the backbone at once in training; it bounds memory and moves results only by rounding."""
+    """Tokens that go through the backbone at once in training: it bounds memory, and moves results by rounding only."""
     device: str = "auto"
     """Where the backbone runs: cpu, cuda, or auto."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -129,7 +129,7 @@ class TrainConfig:
         known = {entry.name for entry in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise UsageError(f"a training configuration has no field {unknown[0]!r} (known: {', '.join(sorted(known))})")
+            raise UsageError(f"a training run has no setting {unknown[0]!r} (known: {', '.join(sorted(known))})")
         return cls(**{**values, "betas": tuple(values.get("betas", cls.betas))})
 
 

@@ -61,7 +61,7 @@ def backward(
     tokens_M = np.array([len(sample.completion_ids) for sample in rollout.samples], dtype=np.float64)
     N = network.topology.num_nodes
     denominators_N = algorithm.denominators(
-        np.bincount(rollout.node_M[counted_M], weights=tokens_M[counted_M], minlength=N),
+        np.bincount(rollout.node_M[counted_M], weights=tokens_M[counted_M], minlength=N).astype(np.float64),
         np.bincount(rollout.node_M[counted_M], minlength=N).astype(np.float64),
     )
     advantages_M = advantages_QG.reshape(-1)[rollout.episode_M]

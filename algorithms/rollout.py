@@ -78,7 +78,9 @@ def roll_out(
     """Run `samples` episodes of each question; equal arguments give equal rollouts."""
     policy = SamplingPolicy(network, temperature, seed, max_tokens)
     episodes = [question for question in questions for _ in range(samples)]
-    batch = run_episodes(task, network.topology, policy, episodes, instructions=instructions, meter=meter)
+    batch = run_episodes(
+        task, network.topology, policy, episodes, split="train", instructions=instructions, meter=meter
+    )
     turns = [turn for turn in batch.turns if turn.message.token_ids]
     nodes = [network.topology.index(turn.request.agent) for turn in turns]
     return Rollout(

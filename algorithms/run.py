@@ -1,10 +1,10 @@
 """A run folder, as a value: what was trained, how it went, and the networks it left.
 
-    RUN/config.json        the configuration, what it resolved to, and the versions of the libraries
-    RUN/topology.json      the network's graph
-    RUN/metrics.jsonl      a row an update (metrics.py); timings.jsonl beside it; tensorboard/
-    RUN/transcripts/       episodes of each validation with every message
-    RUN/checkpoints/       step_N/ (checkpoint.py)
+RUN/config.json        the configuration, what it resolved to, and the versions of the libraries
+RUN/topology.json      the network's graph
+RUN/metrics.jsonl      a row an update (metrics.py); timings.jsonl beside it; tensorboard/
+RUN/transcripts/       episodes of each validation with every message
+RUN/checkpoints/       step_N/ (checkpoint.py)
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from neuromas_env.errors import NeuromasError, TopologyError, UsageError
 from neuromas_env.registry import make_task
 from neuromas_env.task import Task
 from neuromas_env.topology import Topology
+from neuromas_env.transcripts import TranscriptWriter
 
 from .algorithm import Algorithm, make_algorithm
 from .backbone import Backbone, load_backbone
@@ -43,7 +44,7 @@ from .rollout import node_statistics, roll_out
 from .run import Run, check_free, create_run, reopen_run
 from .schedule import learning_rate
 from .seeds import derive, question_indices
-from .validation import validate, validation_questions
+from .validation import validate, validation_size
 
 
 class TrainingError(NeuromasError):
@@ -124,7 +125,7 @@ class Trainer:
         self.optimizer = StackedAdam(self.network.adapters, config.learning_rate, betas=config.betas)
         if saved is not None:
             saved.load_optimizer(self.optimizer)
-        self.validation = validation_questions(task, config.validation_questions)
+        self.validation_size = validation_size(task, config.validation_questions)
 
     def train(self) -> Run:
         config, state = self.config, self.state
@@ -139,12 +140,13 @@ class Trainer:
                 while state.update < config.updates and not stop.asked:
                     row, timings = self._untrained() if state.update < 0 else self._update(state.update + 1)
                     log.append(row, timings)
-                    if self._checkpoint_due() or stop.asked:
+                    if self._checkpoint_due():
                         self._save(log)
                     spent = (time.perf_counter() - started) / (state.update - first)
                     reporter.row(row, spent * (config.updates - state.update))
                     if self.on_update is not None:
                         self.on_update(row)
+                self._save(log)
         except NotFiniteError as error:
             self._save(log)
             raise TrainingError(
@@ -236,17 +238,20 @@ class Trainer:
         return row, timings
 
     def _validate(self, update: int) -> dict[str, float]:
-        if not self.validation:
+        if not self.validation_size:
             return {}
-        return validate(
-            self.network,
-            self.task,
-            self.validation,
-            max_tokens=self.config.max_tokens,
-            instructions=self.config.instructions,
-            transcript=self.run.folder / "transcripts" / f"validation_{update}.jsonl",
-            transcript_episodes=self.config.transcript_episodes,
-        )
+        config = self.config
+        path = self.run.folder / "transcripts" / f"validation_{update}.jsonl"
+        limit = config.transcript_episodes
+        with TranscriptWriter(path, method=config.algorithm, seed=config.seed, limit=limit) as transcript:
+            return validate(
+                self.network,
+                self.task,
+                self.validation_size,
+                max_tokens=config.max_tokens,
+                instructions=config.instructions,
+                transcript=transcript if limit else None,
+            )
 
     def _done(self, update: int, row: Row) -> None:
         """`update` is finished: from here on a checkpoint holds it."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuromas_env.episodes import run_episodes
 from neuromas_env.node import Message, NodeRequest
-from neuromas_env.task import Question, Task
+from neuromas_env.task import Task
 
 from .rollout import limit
 
 if TYPE_CHECKING:
+    from neuromas_env.transcripts import TranscriptWriter
+
     from .network import Network
 
 
@@ -28,29 +29,33 @@ class GreedyPolicy:
         return self.network.sample(limit(requests, self.max_tokens), temperature=0.0, seed=0)
 
 
-def validation_questions(task: Task, count: int) -> list[Question]:
-    """The first `count` questions of the validation split, fewer where it is smaller, none where there is none."""
+def validation_size(task: Task, wanted: int) -> int:
+    """How many of the first `wanted` questions of the validation split there are; 0 where there is no such split."""
     try:
         size = task.size("validation")
     except ValueError:
-        return []
-    return [task.question("validation", index) for index in range(count if size is None else min(count, size))]
+        return 0
+    return wanted if size is None else min(wanted, size)
 
 
 def validate(
     network: Network,
     task: Task,
-    questions: Sequence[Question],
+    questions: int,
     *,
     max_tokens: int | None = None,
     instructions: Mapping[str, str] | None = None,
-    transcript: Path | None = None,
-    transcript_episodes: int = 0,
+    transcript: TranscriptWriter | None = None,
 ) -> dict[str, float]:
-    """`validation_accuracy` and `validation_unparsed` over `questions`; some episodes are written to `transcript`."""
-    policy = GreedyPolicy(network, max_tokens)
+    """`validation_accuracy` and `validation_unparsed` over the first `questions`; `transcript` records episodes."""
     batch = run_episodes(
-        task, network.topology, policy, questions, split="validation", instructions=instructions
+        task,
+        network.topology,
+        GreedyPolicy(network, max_tokens),
+        range(questions),
+        split="validation",
+        instructions=instructions,
+        transcript=transcript,
     )
-    unparsed = sum(score.status == "unparsed" for score in batch.scores) / len(batch.scores)
+    unparsed = sum(score.status == "unparsed" for score in batch.scores) / questions
     return {"validation_accuracy": batch.accuracy, "validation_unparsed": unparsed}

@@ -79,7 +79,7 @@ class Echo(Task):
     """Say "yes" to the question `a` and "no" to the question `b`: right by chance half the time at best."""
 
     name: ClassVar[str] = "echo"
-    max_message_tokens = 2
+    max_message_tokens = 1
 
     def size(self, split: str) -> int | None:
         if split not in ("train", "validation", "test"):
