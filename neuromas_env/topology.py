@@ -46,12 +46,13 @@ class Topology:
     @classmethod
     def parse(cls, text: str) -> Topology:
         """The topology that `text` names: "1", "2-2-1", "2-2-1/all", "4-4-1/sparse2", or "3x2" (agents x rounds)."""
-        if match := re.fullmatch(r"(\d{1,6})x(\d{1,6})", text):
+        width = "[1-9][0-9]{0,5}"
+        if match := re.fullmatch(rf"({width})x({width})", text):
             return cls.rounds(int(match[1]), int(match[2]))
-        match = re.fullmatch(r"(\d{1,6}(?:-\d{1,6})*)(?:/(all|sparse\d{1,6}))?", text)
+        match = re.fullmatch(rf"({width}(?:-{width})*)(?:/(all|sparse{width}))?", text)
         if match is None:
             raise TopologyError(f"bad topology {text[:100]!r}: {GRAMMAR} is accepted")
-        return cls.layered([int(width) for width in match[1].split("-")], connect=match[2] or "previous")
+        return cls.layered(list(map(int, match[1].split("-"))), connect=match[2] or "previous")
 
     @classmethod
     def layered(cls, widths: Sequence[int], connect: str = "previous") -> Topology:
@@ -209,7 +210,7 @@ def _senders(layers: list[list[str]], depth: int, i: int, connect: str) -> list[
     before = layers[depth - 1]
     if connect == "previous":
         return before
-    if not re.fullmatch(r"sparse[1-9]\d*", connect):
+    if not re.fullmatch(r"sparse[1-9][0-9]*", connect):
         raise TopologyError(f"bad connectivity {connect!r}: 'previous', 'all' or 'sparseK' with K from 1 is accepted")
     width = len(layers[depth])
     fan_in = min(len(before), max(int(connect[6:]), -(-len(before) // width)))
