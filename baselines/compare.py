@@ -125,7 +125,7 @@ def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tupl
     """
     contexts = {seed: comparison.context(seed) for seed in comparison.seeds}
     runs = [method.run_config(context) for context in contexts.values() for method in comparison.methods]
-    train_all([config for config in runs if config is not None], comparison.workers)
+    train_all([config for config in runs if config is not None], comparison.workers, comparison.backbone)
 
     compared, budget = comparison.compared, None
     cells: dict[str, list[Cell]] = {}

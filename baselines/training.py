@@ -111,7 +111,7 @@ class TrainedMethod(Method):
         return {"run": self.run_config(context).folder.name}
 
     def prepare(self, context: Context) -> System:
-        return trained_system(ensure_trained(self.run_config(context)), context.backbone)
+        return trained_system(ensure_trained(self.run_config(context), context.backbone), context.backbone)
 
 
 def slug(text: str) -> str:
@@ -156,26 +156,29 @@ def is_finished(config: TrainConfig) -> bool:
     return is_run(config.folder) and Run(config.folder).finished
 
 
-def ensure_trained(config: TrainConfig, *, quiet: bool = False) -> Run:
-    """The finished run of `config`: trained now, gone on with, or found in its folder."""
+def ensure_trained(config: TrainConfig, backbone: Backbone | None = None, *, progress: bool = True) -> Run:
+    """The finished run of `config`: trained now, gone on with, or found in its folder.
+
+    `backbone` spares loading the one that `config` names.
+    """
     from algorithms import train
     from algorithms.run import Run
 
     if is_finished(config):
         return Run(config.folder)
-    return train(config, resume=True, progress=not quiet)
+    return train(config, resume=True, backbone=backbone, progress=progress)
 
 
-def train_all(configs: Sequence[TrainConfig], workers: int) -> None:
+def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone | None = None) -> None:
     """Train every unfinished run, `workers` at a time; each worker is a process of its own with one bar.
 
-    One worker trains in this process. An interrupt or an error ends all workers; their checkpoints stay, and the next
-    call goes on from them. Raises TrainingError where a worker failed.
+    One worker trains in this process, on `backbone` where it is given. An interrupt or an error ends all workers; their
+    checkpoints stay, and the next call goes on from them. Raises TrainingError where a worker failed.
     """
     waiting = [config for config in configs if not is_finished(config)]
     if min(workers, len(waiting)) <= 1:
         for config in waiting:
-            ensure_trained(config)
+            ensure_trained(config, backbone)
         return
     context = multiprocessing.get_context("spawn")
     active: list[tuple[TrainConfig, Any, Connection]] = []
@@ -204,12 +207,10 @@ def train_all(configs: Sequence[TrainConfig], workers: int) -> None:
 def _check_end(config: TrainConfig, process: Any, receiver: Connection) -> None:
     from algorithms.trainer import TrainingError
 
-    kind, text = "error", f"it ended with exit code {process.exitcode}"
     try:
-        if receiver.poll():
-            kind, text = receiver.recv()
+        kind, text = receiver.recv()
     except EOFError:
-        pass
+        kind, text = "error", f"its process ended with exit code {process.exitcode}"
     if kind == "usage":
         raise UsageError(text)
     if kind != "done":
@@ -222,7 +223,7 @@ def _work(config_json: Mapping[str, Any], sender: Connection, parent: int) -> No
     from algorithms.config import TrainConfig
 
     try:
-        ensure_trained(TrainConfig.from_json(config_json), quiet=True)
+        ensure_trained(TrainConfig.from_json(config_json), progress=False)
         sender.send(("done", ""))
     except UsageError as error:
         sender.send(("usage", str(error)))

@@ -1,8 +1,9 @@
-"""A tiny random backbone with the embedded model's tokenizer, saved to disk once for all tests of this folder."""
+"""A tiny random backbone with the embedded model's tokenizer, and a task that it gets right about half the time."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,6 +11,28 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from algorithms import Backbone, load_backbone
 from algorithms.nano.vocabulary import build_tokenizer
+from neuromas_env import Question, Task, make_task, register_task
+
+
+@register_task
+class Coin(Task):
+    """Chains whose answer is heads or tails by the length of what is said: any model is right now and then."""
+
+    name: ClassVar[str] = "coin"
+    max_message_tokens = 4
+
+    def __init__(self) -> None:
+        self.chain = make_task("chain")
+
+    def size(self, split: str) -> int | None:
+        return self.chain.size(split)
+
+    def question(self, split: str, index: int) -> Question:
+        asked = self.chain.question(split, index)
+        return Question(f"coin/{split}/{index}", asked.prompt, "heads" if int(asked.answer) < 5 else "tails")
+
+    def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
+        return ("heads" if len(text) % 2 else "tails") if text else None
 
 
 @pytest.fixture(scope="session")
