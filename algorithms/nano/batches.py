@@ -33,10 +33,10 @@ class Batcher:
         self.ids = {word: i for i, word in enumerate(words())}
         self.kinds: dict[str, int] = {}
 
-    def batch(self, step: int, ease: float, stream: str = "train") -> Batch:
+    def batch(self, step: int, progress: float, stream: str = "train") -> Batch:
         rng = random.Random(f"nano/{self.seed}/{stream}/{step}")
         corpora = [self.corpora[row % len(self.corpora)] for row in range(self.rows)]
-        return self.pack([corpus.document(rng, ease, self.branches) for corpus in corpora])
+        return self.pack([corpus.document(rng, progress, self.branches) for corpus in corpora])
 
     def pack(self, documents: Sequence[Document]) -> Batch:
         rows = [self._row(document) for document in documents]

@@ -37,9 +37,10 @@ class Document:
 
 
 class Corpus(Protocol):
-    """A source of documents. `ease` runs from 0 (simplest questions, most drills) to 1 (the full range)."""
+    """A source of documents. `progress`, the share of pretraining done, sets how simple
+    the questions are and how many branches are drills."""
 
-    def document(self, rng: random.Random, ease: float, branches: int) -> Document: ...
+    def document(self, rng: random.Random, progress: float, branches: int) -> Document: ...
 
 
 def weighted(rng: random.Random, table: dict[str, float]) -> str:

@@ -47,8 +47,8 @@ def junk(rng: random.Random) -> str:
 
 
 class ChainCorpus:
-    def document(self, rng: random.Random, ease: float, branches: int) -> Document:
-        highest = 2 if ease < 0.1 else SLOTS - 1
+    def document(self, rng: random.Random, progress: float, branches: int) -> Document:
+        highest = 2 if progress < 0.1 else SLOTS - 1
         while split_of(str(question := draw_state(rng, highest, lowest=1))) != "train":
             pass
         return Document(str(question).split(), [self._branch(rng, question, highest) for _ in range(branches)])

@@ -49,10 +49,10 @@ class Walk:
 
 
 class NavigateCorpus:
-    def document(self, rng: random.Random, ease: float, branches: int) -> Document:
-        highest = 4 if ease < 0.1 else 9 if rng.random() < 0.95 else 10
+    def document(self, rng: random.Random, progress: float, branches: int) -> Document:
+        highest = 4 if progress < 0.1 else 9 if rng.random() < 0.95 else 10
         walk, face = self._walk(rng, highest)
-        drills = 0.7 if ease < 0.15 else 0.45 if ease < 0.5 else 0.2
+        drills = 0.7 if progress < 0.15 else 0.45 if progress < 0.5 else 0.2
         made = [
             self._drill(rng, walk, face) if rng.random() < drills else self._branch(rng, walk) for _ in range(branches)
         ]
@@ -85,8 +85,6 @@ class NavigateCorpus:
             notes.append(note)
             states += [state] if state else []
         source = _source(rng, states)
-        if not all(map(in_range, walk.onwards(source))):
-            source, notes = Walker(), []
         instruction = draw_instruction(rng)
         kind, reply = self._reply(rng, walk, source, instruction)
         if notes and not states and notes[-1] in ("Yes", "No") and not instruction and rng.random() < 0.7:
@@ -109,13 +107,15 @@ class NavigateCorpus:
 
     def _elsewhere(self, rng: random.Random, walk: Walk) -> Walker:
         """A state off the walk's path; half the time one from which the rest leads to the start."""
-        count = rng.randrange(len(walk.instructions))
         heading = 0 if walk.instructions[0].named else rng.randrange(4)
-        walker = Walker(_coordinate(rng, 20), _coordinate(rng, 20), heading, count)
-        if rng.random() < 0.5:
-            end = walk.onwards(walker)[-1]
-            walker = Walker(walker.x - end.x, walker.y - end.y, heading, count)
-        return walker
+        while True:
+            count = rng.randrange(len(walk.instructions))
+            walker = Walker(_coordinate(rng, 20), _coordinate(rng, 20), heading, count)
+            if rng.random() < 0.5:
+                end = walk.onwards(walker)[-1]
+                walker = Walker(walker.x - end.x, walker.y - end.y, heading, count)
+            if all(map(in_range, [walker, *walk.onwards(walker)])):
+                return walker
 
     def _reply(self, rng: random.Random, walk: Walk, source: Walker, instruction: str) -> tuple[str, str]:
         left = len(walk.instructions) - source.count

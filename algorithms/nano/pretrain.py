@@ -17,8 +17,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from neuromas_env.errors import UsageError
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from neuromas_env.errors import UsageError
 
 from .batches import Batch, Batcher
 from .corpus_chain import ChainCorpus
@@ -34,7 +35,7 @@ class PretrainConfig:
     """Folder for the finished model, in Hugging Face format."""
     seed: int = 0
     """Seeds the weights and the text."""
-    steps: int = 6000
+    steps: int = 4800
     """Optimizer steps."""
     documents: int = 32
     """Questions a step; half of them chains, half walks."""
@@ -92,7 +93,9 @@ def reply_losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, t
 def build_optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[torch.optim.Optimizer]:
     if not hasattr(torch.optim, "Muon"):
         raise UsageError(f"pretrain-nano needs the Muon optimizer of torch >= 2.9; this is torch {torch.__version__}")
-    blocks = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    blocks = [
+        p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "lm_head" not in name
+    ]
     chosen = {id(p) for p in blocks}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
@@ -123,9 +126,7 @@ def pretrain(config: PretrainConfig, log: Callable[[str], None] = print) -> Path
     with report_file:
         for step in range(1, config.steps + 1):
             progress = step / config.steps
-            for optimizer, peak in zip(
-                optimizers, (config.muon_learning_rate, config.adam_learning_rate), strict=True
-            ):
+            for optimizer, peak in zip(optimizers, (config.muon_learning_rate, config.adam_learning_rate), strict=True):
                 optimizer.param_groups[0]["lr"] = peak * rate(progress)
             loss = reply_losses(model, batcher.batch(step, progress))[0].mean()
             loss.backward()
@@ -145,12 +146,12 @@ def pretrain(config: PretrainConfig, log: Callable[[str], None] = print) -> Path
 
 
 @torch.no_grad()
-def evaluate(model: LlamaForCausalLM, batcher: Batcher, ease: float) -> dict[str, float]:
+def evaluate(model: LlamaForCausalLM, batcher: Batcher, progress: float) -> dict[str, float]:
     """Mean loss, and the share of reply tokens predicted right under each behaviour, on text not trained on."""
     losses: list[float] = []
     right: Mapping[int, list[float]] = defaultdict(list)
     for step in range(8):
-        losses_K, right_K, kinds_K = reply_losses(model, batcher.batch(step, ease, stream="validation"))
+        losses_K, right_K, kinds_K = reply_losses(model, batcher.batch(step, progress, stream="validation"))
         losses += losses_K.tolist()
         for kind, correct in zip(kinds_K.tolist(), right_K.tolist(), strict=True):
             right[kind].append(float(correct))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from neuromas_env.tasks import chain, navigate
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
+
+from neuromas_env.tasks import chain, navigate
 
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 MAX_SLOTS = 16  # messages a node can tell apart

@@ -35,9 +35,9 @@ def split_of(prompt: str) -> str:
 
 def parse_difficulty(text: str | None, default: str, lowest: int, highest: int) -> tuple[int, int]:
     """Read "2-3" or "4" as an inclusive range. Raises UsageError outside `lowest`..`highest`."""
-    low, _, high = (default if text is None else str(text)).partition("-")
+    low, dash, high = (default if text is None else str(text)).partition("-")
     try:
-        bounds = int(low), int(high or low)
+        bounds = int(low), int(high if dash else low)
     except ValueError:
         bounds = (0, -1)
     if not lowest <= bounds[0] <= bounds[1] <= highest:
