@@ -100,15 +100,12 @@ def call(command: Callable[..., Any], options: list[str], prog: str) -> int:
 
 
 def one_line(complaint: str) -> str:
-    """The sentence within a box that tyro draws."""
+    """The first paragraph within the box that tyro draws, and its guess at what was meant."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", complaint)
-    lines = [line.strip(" │|") for line in text.splitlines() if not re.match(r"\s*[╭╰+]", line)]
-    body: list[str] = []
-    for line in lines:
-        if re.fullmatch(r"[─-]{3,}", line):
-            break
-        body.append(line)
-    return " ".join(" ".join(body).split()) or " ".join(text.split())
+    lines = [line.strip(" │|") for line in text.strip().splitlines()[1:-1]]  # the first and last draw the box
+    paragraphs = [" ".join(part.split()) for part in re.split(r"^[─-]{3,}$", "\n".join(lines), flags=re.MULTILINE)]
+    hints = [part for part in paragraphs[1:] if part.startswith("Perhaps you meant")]
+    return "; ".join([paragraphs[0] or " ".join(text.split()), *hints])
 
 
 def overview(commands: dict[str, EntryPoint]) -> str:

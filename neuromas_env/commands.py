@@ -56,18 +56,17 @@ def tasks(
 
 
 def _detail(console: Console, task: Task) -> None:
-    console.print(Text(f"{task.name}, version {task.version}: {_summary(task.name)}"))
-    for split in SPLITS:
-        size = _size(task, split)
-        if size == "–":
-            continue
+    lines = [f"{task.name}, version {task.version}: {_summary(task.name)}"]
+    sizes = {split: size for split in SPLITS if (size := _size(task, split)) not in ("–", "0")}
+    for split, size in sizes.items():
         digest = "" if size == "endless" else f"  sha256 {task.split_hash(split)[:16]}"
-        console.print(Text(f"  {split:<10} {size:>8}{digest}"))
-    split = next(split for split in reversed(SPLITS) if _size(task, split) not in ("–", "0"))
-    question = task.question(split, 0)
-    console.print(Text(f"\n{split} question 0:\n{visible(question.prompt, keep_newlines=True)}"))
-    console.print(Text(f"reference answer: {visible(question.answer)}"))
-    console.print(Text(f"at most {task.max_message_tokens} tokens a message"))
+        lines.append(f"  {split:<10} {size:>8}{digest}")
+    for split in list(sizes)[-1:]:
+        question = task.question(split, 0)
+        lines += ["", f"{split} question 0:", visible(question.prompt, keep_newlines=True)]
+        lines.append(f"reference answer: {visible(question.answer)}")
+    lines.append(f"at most {task.max_message_tokens} tokens a message")
+    console.print(Text("\n".join(lines)))
 
 
 def _size(task: Task, split: str) -> str:

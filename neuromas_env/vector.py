@@ -85,7 +85,12 @@ class VectorTextNetworkEnv:
             raise UsageError(f"num_envs is {num_envs}; at least 1 is needed")
         self.np_random, _ = seeding.np_random(None)
         self.questions: list[Question] = []
+        self.indices: list[int | None] = []
+        self.scores: list[Score] = []
+        self.flagged: list[tuple[int, str, int, tuple[str, ...]]] = []
+        self.rewards_E = np.zeros(self.num_envs)
         self._engine: Engine | None = None
+        self._requests: list[NodeRequest] | None = None
 
     def reset(
         self,
@@ -113,9 +118,7 @@ class VectorTextNetworkEnv:
         self.indices = [None if isinstance(q, Question) else int(q) for q in chosen]
         self.num_envs = len(self.questions)
         self._engine = Engine(self.topology, self.num_envs)
-        self._requests: list[NodeRequest] | None = None
-        self.flagged: list[tuple[int, str, int, tuple[str, ...]]] = []
-        self.scores: list[Score] = []
+        self._requests, self.flagged, self.scores = None, [], []
         self.rewards_E = np.zeros(self.num_envs)
         return self.questions
 

@@ -59,7 +59,7 @@ def test_observations_lie_in_their_space(env: TextNetworkEnv) -> None:
     while env.agents:
         for agent, observation in observations.items():
             assert env.observation_space(agent).contains(observation)
-        observations, *_ = env.step({agent: "水" * 50 for agent in env.agents})
+        observations, *_ = env.step(dict.fromkeys(env.agents, "水" * 50))
     assert env.observation_space("node_0") == env.observation_space("node_2")
 
 
