@@ -105,9 +105,9 @@ class VectorTextNetworkEnv:
         """
         if questions is not None:
             chosen: Sequence[int] | Sequence[Question] = questions
-        elif seeds is None or isinstance(seeds, int):
+        elif seeds is None or isinstance(seeds, int | np.integer):
             if seeds is not None:
-                self.np_random, _ = seeding.np_random(seeds)
+                self.np_random, _ = seeding.np_random(int(seeds))
             chosen = self.np_random.integers(self._size, size=self.num_envs).tolist()
         else:
             chosen = [int(seeding.np_random(int(seed))[0].integers(self._size)) for seed in seeds]

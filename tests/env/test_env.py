@@ -63,6 +63,15 @@ def test_observations_lie_in_their_space(env: TextNetworkEnv) -> None:
     assert env.observation_space("node_0") == env.observation_space("node_2")
 
 
+def test_sampling_for_one_agent_does_not_depend_on_another(env: TextNetworkEnv) -> None:
+    env.action_space("node_0").seed(1)
+    alone = [env.action_space("node_0").sample() for _ in range(3)]
+    env.action_space("node_0").seed(1)
+    env.action_space("node_1").seed(2)
+    together = [(env.action_space("node_0").sample(), env.action_space("node_1").sample()) for _ in range(3)]
+    assert [first for first, _ in together] == alone
+
+
 def test_no_request_and_no_observation_holds_the_answer(env: TextNetworkEnv) -> None:
     env.reset(options={"question": neuromas_env.Question("q", "what?", "secret", metadata={"hint": "secret"})})
     while env.agents:

@@ -68,7 +68,7 @@ def test_reset_takes_seeds_indices_or_questions(spell) -> None:
     batch = neuromas_env.vector_env(spell, "1", num_envs=4)
     first = batch.reset(seeds=3)
     assert batch.reset() != first
-    assert batch.reset(seeds=3) == first
+    assert batch.reset(seeds=np.int64(3)) == first
     assert len(first) == 4
     assert batch.reset(questions=np.array([5, 6])) == [spell.question("train", 5), spell.question("train", 6)]
     assert batch.num_envs == 2
