@@ -69,7 +69,7 @@ def test_ctrl_c_saves_and_resuming_gives_the_run_that_never_stopped(config, back
         if row["update"] == 3:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(TrainingStopped, match="after update 3.*--resume"):
+    with pytest.raises(TrainingStopped, match=r"after update 3.*--resume"):
         train(config, task=ECHO, backbone=backbone, on_update=interrupt)
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
     run = Run(Path(config.out))
@@ -143,6 +143,30 @@ def rollout(backbone):
     return network, roll_out(network, ECHO, questions, 4, temperature=0.8, seed=7)
 
 
+def test_rollouts_depend_on_the_seed_and_the_step_only(rollout):
+    network, experience = rollout
+    questions = experience.questions
+    random_state = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    again = roll_out(network, ECHO, questions, 4, temperature=0.8, seed=7)
+    assert [turn.message for turn in again.turns] == [turn.message for turn in experience.turns]
+    other = roll_out(network, ECHO, questions, 4, temperature=0.8, seed=8)
+    assert [turn.message.token_ids for turn in other.turns] != [turn.message.token_ids for turn in experience.turns]
+    assert torch.equal(torch.get_rng_state(), random_state[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == random_state[1:]
+
+    seeds = []
+
+    class Recording:
+        topology = network.topology
+
+        def sample(self, requests, temperature, seed):
+            seeds.append(seed)
+            return network.sample(requests, temperature, seed)
+
+    roll_out(Recording(), ECHO, questions, 4, temperature=0.8, seed=7)
+    assert len(set(seeds)) == 2  # the layers draw apart
+
+
 def gradient(network: Network, rollout, advantages_QG, **options) -> torch.Tensor:
     network.adapters.zero_grad()
     options = {"temperature": 0.8, "micro_batch_tokens": 10**6, **options}
@@ -195,7 +219,7 @@ def test_a_node_without_signal_is_not_touched(rollout):
 
 def test_it_learns(config, backbone):
     config = replace(
-        config, updates=60, questions=16, samples=8, learning_rate=3e-3, schedule="constant", rank=4,
+        config, updates=80, questions=8, samples=8, learning_rate=3e-3, schedule="constant", rank=4, seed=1,
         options={"baseline": "group"}, validation_questions=20, validation_every=10, checkpoint_every=100,
     )  # fmt: skip
     run = train(config, task=ECHO, backbone=backbone)
@@ -205,6 +229,7 @@ def test_it_learns(config, backbone):
     first, last = (np.mean([row["reward"] for row in run.metrics[part]]) for part in (slice(1, 6), slice(-5, None)))
     assert last > first + 0.2
     # What was learnt is in the checkpoint: the reloaded network answers as the run measured.
+    assert run.latest.state().best_update not in (0, 80)  # so that the best one is kept for its own sake
     network = run.network("best", backbone)
     questions = [ECHO.question("validation", index) for index in range(20)]
     greedy = roll_out(network, ECHO, questions, 1, temperature=0.0, seed=0)
@@ -252,23 +277,23 @@ def test_a_loss_that_is_no_number_stops_and_loses_nothing(config, backbone):
 def test_folders_are_refused_with_their_reason(config, backbone, tmp_path):
     run = train(replace(config, updates=1), task=ECHO, backbone=backbone).folder
     before = contents(run)
-    with pytest.raises(UsageError, match="already holds a run.*--resume"):
+    with pytest.raises(UsageError, match=r"already holds a run.*--resume"):
         train(config, task=ECHO, backbone=backbone)
-    with pytest.raises(UsageError, match="updates is 1 there and 8 here; learning-rate is 0.01 there and 0.5 here"):
+    with pytest.raises(UsageError, match=r"updates is 1 there and 8 here; learning-rate is 0.01 there and 0.5 here"):
         train(replace(config, learning_rate=0.5), resume=True, task=ECHO, backbone=backbone)
     with pytest.raises(UsageError, match="topology"):
         train(replace(config, updates=1, topology="1-1-1"), resume=True, task=ECHO, backbone=backbone)
     with pytest.raises(UsageError, match="algorithm-options"):
         train(replace(config, updates=1, options={"baseline": "group"}), resume=True, task=ECHO, backbone=backbone)
+    other = load_backbone(tiny_models.save(tmp_path / "other", seed=1))
     with pytest.raises(UsageError, match="backbone"):
-        other = load_backbone(tiny_models.save(tmp_path / "other", seed=1))
         train(replace(config, updates=1), resume=True, task=ECHO, backbone=other)
     assert contents(run) == before
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
         train(replace(config, out=str(tmp_path / "letters")), task=ECHO, backbone=backbone)
-    with pytest.raises(UsageError, match="cannot write the run folder|is a file"):
+    with pytest.raises(UsageError, match=r"cannot write the run folder|is a file"):
         train(replace(config, out=str(tmp_path / "letters" / "dear.txt" / "run")), task=ECHO, backbone=backbone)
 
 

@@ -88,7 +88,7 @@ class Echo(Task):
 
     def question(self, split: str, index: int) -> Question:
         letter = "ab"[index % 2]
-        return Question(f"echo/{split}/{index}", " ".join(letter * 6), "yes" if letter == "a" else "no")
+        return Question(f"echo/{split}/{index}", " ".join(letter * 30), "yes" if letter == "a" else "no")
 
     def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
         words = text.split()
