@@ -8,38 +8,43 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-from tyro.conf import Positional
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 DEFAULT_METHODS = "direct,cot,self-consistency,single-rl,neuromas:1-1-1"
-Option = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+
+# What the help shows for an option that may be left out, instead of its type.
+File = Annotated[Path | None, arg(metavar="FILE")]
+Range = Annotated[str | None, arg(metavar="LOW-HIGH")]
+Number = Annotated[int | None, arg(metavar="N")]
 
 
 def evaluate(
-    system: Annotated[str, Positional, tyro.conf.arg(name="RUN|METHOD")],
-    task: Annotated[str, Positional, tyro.conf.arg(name="TASK")],
-    data: Path | None = None,
-    difficulty: str | None = None,
+    system: Annotated[str, Positional, arg(metavar="RUN|METHOD")],
+    task: Annotated[str, Positional, arg(metavar="TASK")],
+    data: File = None,
+    difficulty: Range = None,
     split: str = "test",
-    questions: int | None = None,
-    seed: int = 0,
-    silence: str | None = None,
-    backbone: str | None = None,
-    out: Path = Path("runs"),
-    json: Path | None = None,
-    transcript: Path | None = None,
+    questions: Number = None,
+    seed: Number = None,
+    silence: Annotated[str | None, arg(metavar="NODE,NODE")] = None,
+    backbone: Annotated[str | None, arg(metavar="NAME")] = None,
+    out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs"),
+    json: File = None,
+    transcript: File = None,
 ) -> None:
     """Measure one trained run or one method on a task: accuracy with its 95 % interval, and what it costs.
 
+    A method is direct, cot, self-consistency@8, untrained:1-1-1, or one that is trained first: single-rl,
+    neuromas:1-1-1.
+
     Args:
-        system: A run folder (its best checkpoint by validation is measured), or a method such as direct, cot,
-            self-consistency@8, untrained:1-1-1 or neuromas:1-1-1 (which is trained first).
+        system: A run folder, of which the best checkpoint by validation is measured, or the name of a method.
         task: A task listed by `neuromas tasks`.
         data: A data file in the task's published format; its rows are the split test.
-        difficulty: How hard the questions are, as LOW-HIGH, for tasks that grade them.
+        difficulty: How hard the questions are, for tasks that grade them.
         split: Which questions: train, validation or test.
         questions: How many questions, from the first on; without it, the whole split.
-        seed: Decides sampled answers, and the training of a method that trains.
+        seed: Decides sampled answers, and the training of a method that trains; without it, the run's own, or 0.
         silence: Nodes whose messages nobody hears, with commas between, such as node_0,node_1.
         backbone: The frozen model: nano, a Hugging Face id or a folder; without it, the run's own, or nano.
         out: Where a method that trains keeps its run.
@@ -48,15 +53,16 @@ def evaluate(
     """
     from rich.console import Console
 
+    from algorithms.config import TrainConfig
     from neuromas_env.registry import make_task
     from neuromas_env.topology import Topology
     from neuromas_env.transcripts import TranscriptWriter
 
     from .compare import Comparison, check_writable, parse_silence, resolve_method
     from .evaluate import ask, choose_questions, make_row
-    from .neuromas import RunFolder
     from .report import about, print_table, scope
     from .results import aggregate, write_results
+    from .training import TrainedMethod
 
     method = resolve_method(system)
     problem = make_task(task, data=data, difficulty=difficulty)
@@ -66,11 +72,13 @@ def evaluate(
         silenced = parse_silence(silence, method.topology or Topology.parse("1"))
     for path in filter(None, (json, transcript)):
         check_writable(path)
-    if method.trained and not isinstance(method, RunFolder):
+    run = method.run if isinstance(method, TrainedMethod) else None
+    if method.trained and run is None:
         check_writable(out, folder=True)
-    recorded = method.config.backbone if isinstance(method, RunFolder) else "nano"
-    loaded = load(backbone or recorded)
-    training = training_config(task, difficulty, backbone or recorded, ())
+    recorded = run.config if run else TrainConfig(task)
+    seed = recorded.seed if seed is None else seed
+    loaded = load(backbone or recorded.backbone)
+    training = training_config(task, difficulty, backbone or recorded.backbone, ())
     comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out)
     prepared = method.prepare(comparison.context(seed))
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
@@ -94,23 +102,27 @@ def evaluate(
 
 
 def compare(
-    task: Annotated[str, Positional, tyro.conf.arg(name="TASK")],
-    methods: str = DEFAULT_METHODS,
-    seeds: int = 1,
-    seed: int = 0,
-    data: Path | None = None,
-    difficulty: str | None = None,
+    task: Annotated[str, Positional, arg(metavar="TASK")],
+    methods: Annotated[str, arg(metavar="METHOD,METHOD")] = DEFAULT_METHODS,
+    seeds: Annotated[int, arg(metavar="K")] = 1,
+    seed: Annotated[int, arg(metavar="N")] = 0,
+    data: File = None,
+    difficulty: Range = None,
     split: str = "test",
-    questions: int | None = None,
-    silence_layers: bool = False,
-    backbone: str = "nano",
-    train: tuple[str, ...] = (),
-    jobs: int | None = None,
-    out: Path | None = None,
-    json: Path | None = None,
-    plot: Path | None = None,
+    questions: Number = None,
+    silence_layers: Annotated[bool, FlagCreatePairsOff] = False,
+    backbone: Annotated[str, arg(metavar="NAME")] = "nano",
+    train: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = (),
+    jobs: Number = None,
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None,
+    json: File = None,
+    plot: File = None,
 ) -> None:
     """Compare methods on one task at equal cost: accuracy with 95 % intervals beside calls, tokens and parameters.
+
+    A method is direct, cot, self-consistency (as many samples as fit the sampled tokens of the network),
+    self-consistency@8, single-rl, neuromas:TOPOLOGY, untrained:TOPOLOGY, or a run folder. An option of one method
+    follows a colon: single-rl:learning_rate=1e-3, neuromas:1-1-1:updates=40.
 
     Methods that train are trained first, into run folders under --out. Wherever something is trained, self-consistency
     at the same number of sampled tokens is part of the table. An interrupted comparison goes on when the same command
@@ -118,13 +130,11 @@ def compare(
 
     Args:
         task: A task listed by `neuromas tasks`.
-        methods: Names with commas between: direct, cot, self-consistency (as many samples as fit the sampled tokens of
-            the network), self-consistency@8, single-rl, neuromas:TOPOLOGY, untrained:TOPOLOGY, or a run folder. An
-            option of one method follows a colon: single-rl:learning_rate=1e-3 or neuromas:1-1-1:updates=40.
+        methods: What is compared, with commas between.
         seeds: How many seeds; each trains anew.
         seed: The first seed.
         data: A data file in the task's published format, to be asked; training questions stay the task's own.
-        difficulty: How hard the questions are, as LOW-HIGH, for tasks that grade them.
+        difficulty: How hard the questions are, for tasks that grade them.
         split: Which questions: train, validation or test.
         questions: How many questions, from the first on; without it, the whole split.
         silence_layers: Ask trained networks again with each hidden layer silenced in turn.
@@ -206,11 +216,13 @@ def interruptible(console: Any) -> Iterator[None]:
 def load(backbone: str) -> Any:
     """The backbone, on one CPU thread: small models are slower on two. Raises BackboneError."""
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
     from algorithms import load_backbone
     from algorithms.trainer import resolve_device
 
     torch.set_num_threads(1)
+    disable_progress_bar()
     return load_backbone(backbone, device=resolve_device("auto"))
 
 

@@ -31,10 +31,10 @@ from neuromas_env.transcripts import TranscriptWriter
 
 from .base import Context, Method, make_method
 from .evaluate import ask, make_row
-from .neuromas import RunFolder
 from .results import Outcomes, Row, aggregate, paired_difference
 from .self_consistency import SelfConsistency
-from .training import TrainedMethod, digest, slug, train_all
+from .training import TrainedMethod, digest, run_method, slug
+from .workers import train_all
 
 if TYPE_CHECKING:
     from algorithms import TrainConfig
@@ -93,10 +93,8 @@ class Comparison:
     def context(self, seed: int, token_budget: float | None = None) -> Context:
         training = dataclasses.replace(self.training, seed=seed, topology=DEFAULT_NETWORK)
         network, compared = self.compared, training
-        if isinstance(network, RunFolder):
-            compared = network.config
-        elif isinstance(network, TrainedMethod) and network.topology is not None:
-            compared = network.training_config(training, training)
+        if isinstance(network, TrainedMethod) and network.topology.num_nodes > 1:
+            compared = network.run.config if network.run else network.training_config(training, training)
         return Context(
             self.task, self.questions, seed, self.backbone, self.weights, training, compared, self.out, token_budget
         )
@@ -256,7 +254,7 @@ def parse_methods(text: str) -> list[Method]:
 def resolve_method(name: str) -> Method:
     """The method called `name`, or the network of the run folder `name`."""
     if Path(name).is_dir():
-        return RunFolder(Path(name))
+        return make_method(run_method(Path(name)))
     if os.sep in name and ":" not in name:
         raise UsageError(f"there is no run folder {name}")
     return make_method(name)

@@ -54,10 +54,10 @@ def _label(row: Row) -> tuple[str, str]:
     """What the row is called, and the small print under it."""
     if row.extra.get("silenced"):
         return f"└ {row.extra['silenced_name']}", ""
-    calls = f"{row.calls:g} call" + ("" if row.calls == 1 else "s")
-    if row.trainable_parameters:
-        return row.method, f"{calls} · {count(row.trainable_parameters)} trained"
-    return row.method, f"{calls} · nothing trained"
+    name, _, run = row.method.partition(":run=")
+    small = f"{row.calls:.3g} call" + ("" if row.calls == 1 else "s")
+    small += f" · {count(row.trainable_parameters)} trained" if row.trainable_parameters else " · nothing trained"
+    return name, f"{Path(run).name} · {small}" if run else small
 
 
 def count(number: float) -> str:
@@ -124,7 +124,7 @@ def _draw_accuracy(axes: Axes, place: int, row: Row, seeds: Sequence[Row]) -> No
         dots = [100 * each.accuracy for each in seeds]
         axes.scatter(dots, [place] * len(dots), s=16, color=colour, alpha=0.6, linewidth=0)
     face = "white" if silenced else colour
-    axes.scatter([mean], [place], s=74, color=face, edgecolor=colour if silenced else "white", linewidth=1.6, zorder=3)
+    axes.scatter([mean], [place], s=58, color=face, edgecolor=colour if silenced else "white", linewidth=1.3, zorder=3)
     # The figure stands right of the interval, or left of it where the right edge is near.
     side, where = ("left", high + 2.2) if high < 88 else ("right", low - 2.2)
     weight = "bold" if is_network(row) and not silenced else "normal"

@@ -46,7 +46,7 @@ def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
             f"{training:.0f} s" if training and not silenced else "–",
             style="dim" if silenced else None,
         )
-    console.print(title, style="bold", highlight=False)
+    console.print(title, style="bold", highlight=False, soft_wrap=True)
     console.print(table)
 
 

@@ -29,6 +29,9 @@ class SingleRL(TrainedMethod):
     name = "single-rl"
     summary = "one model trained by reinforcement learning, with the network's trainable parameters and tokens"
 
+    def graph(self) -> Topology:
+        return Topology.parse("1")
+
     def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
         topology = Topology.parse(compared.topology)
         return dataclasses.replace(

@@ -1,25 +1,22 @@
-"""Training for comparisons: run folders that are found again, resumed, and trained side by side."""
+"""Methods that train: their options, their run folders, and the networks in them."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import os
 import re
-import threading
-import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from neuromas_env.errors import UnknownNameError, UsageError
+from neuromas_env.errors import CheckpointError, TopologyError, UnknownNameError, UsageError
 from neuromas_env.registry import make_task
+from neuromas_env.topology import Topology
 
-from .base import Context, Method, System
-from .progress import TrainingBars
+from .base import Context, Method, MethodName, System
+from .workers import ensure_trained
 
 if TYPE_CHECKING:
     from algorithms import TrainConfig
@@ -28,9 +25,12 @@ if TYPE_CHECKING:
 
 # What a comparison decides for all of its methods, and what is no single value.
 NOT_OPTIONS = frozenset(
-    {"task", "data", "difficulty", "topology", "backbone", "seed", "out", "device", "dtype", "threads", "options",
+    {"task", "data", "topology", "backbone", "seed", "out", "device", "dtype", "threads", "options",
      "instructions", "betas", "tensorboard", "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
+
+GRAPH = "graph"
+"""What stands for a topology that no string spells, in the name of a run's network."""
 
 
 def option_types() -> dict[str, Any]:
@@ -81,10 +81,30 @@ class TrainedMethod(Method):
 
     trained = True
 
+    def __init__(self, spec: MethodName) -> None:
+        super().__init__(spec)
+        self.run = open_run(Path(spec.options["run"])) if "run" in spec.options else None
+        self.topology: Topology = self.graph()
+        if self.run is not None and run_topology(self.run) != self.topology:
+            raise CheckpointError(
+                f"{self.run.folder} holds a network of topology {run_topology(self.run)}, not {self.topology}"
+            )
+
     def check_options(self) -> None:
         from algorithms.config import TrainConfig
 
-        with_options(TrainConfig(task="chain"), self.spec.options)
+        others = {name: value for name, value in self.spec.options.items() if name != "run"}
+        if others and len(others) < len(self.spec.options):
+            raise UsageError(f"method {str(self.spec)!r}: a run that is given takes no training options")
+        with_options(TrainConfig(task="chain"), others)
+
+    @property
+    def deterministic(self) -> bool:
+        return self.run is not None
+
+    @abstractmethod
+    def graph(self) -> Topology:
+        """The topology that its name says."""
 
     @abstractmethod
     def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
@@ -93,8 +113,10 @@ class TrainedMethod(Method):
     def training_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
         return with_options(self.own_config(training, compared), self.spec.options)
 
-    def run_config(self, context: Context) -> TrainConfig:
+    def run_config(self, context: Context) -> TrainConfig | None:
         """Its configuration with a run folder under `context.out`; equal settings give the same folder."""
+        if self.run is not None:
+            return None
         from algorithms.algorithm import make_algorithm
         from algorithms.config import FREE_TO_CHANGE
 
@@ -108,10 +130,57 @@ class TrainedMethod(Method):
         return dataclasses.replace(config, out=str(folder))
 
     def identity(self, context: Context) -> Mapping[str, Any]:
-        return {"run": self.run_config(context).folder.name}
+        config = self.run_config(context)
+        if config is not None:
+            return {"run": config.folder.name}
+        assert self.run is not None
+        return {"run": str(self.run.folder.resolve()), "checkpoint": self.run.checkpoint("best").update}
 
     def prepare(self, context: Context) -> System:
-        return trained_system(ensure_trained(self.run_config(context), context.backbone), context.backbone)
+        config = self.run_config(context)
+        run = ensure_trained(config, context.backbone) if config is not None else self.run
+        assert run is not None
+        if run.record["resolved"]["backbone"] != context.weights:
+            name = run.config.backbone
+            raise CheckpointError(f"{run.folder} was trained on other weights (of {name}) than {context.backbone.name}")
+        return trained_system(run, context.backbone)
+
+
+def open_run(folder: Path) -> Run:
+    """The run in `folder`, which has a checkpoint. Raises CheckpointError where its parts do not belong together."""
+    from algorithms.run import Run
+
+    run = Run(folder)
+    trains, saved = run_topology(run), read_topology(run.checkpoint("best").path / "network.json")
+    if trains != saved:
+        raise CheckpointError(f"{run.checkpoint('best').path} is of topology {saved}, but {folder} trains {trains}")
+    return run
+
+
+def run_topology(run: Run) -> Topology:
+    return read_topology(run.folder / "topology.json")
+
+
+def read_topology(path: Path) -> Topology:
+    """The topology in a JSON file, by itself or as a field. Raises CheckpointError where there is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Topology.from_json(data.get("topology", data))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a topology: {error}") from None
+
+
+def run_method(folder: Path) -> MethodName:
+    """The name that stands for the network in a run folder: `neuromas:1-1-1:run=FOLDER`, or `single-rl:run=FOLDER`."""
+    topology = run_topology(open_run(folder))
+    options = {"run": folder.as_posix()}
+    if topology.num_nodes == 1:
+        return MethodName("single-rl", options=options)
+    try:
+        spelled = Topology.parse(str(topology)) == topology
+    except TopologyError:
+        spelled = False
+    return MethodName("neuromas", str(topology) if spelled else GRAPH, options=options)
 
 
 def slug(text: str) -> str:
@@ -148,95 +217,3 @@ def training_cost(run: Run) -> dict[str, Any]:
         "training_seconds": round(sum(v for row in timings for name, v in row.items() if name.endswith("_seconds")), 1),
         "best_update": run.checkpoint("best").update,
     }
-
-
-def is_finished(config: TrainConfig) -> bool:
-    from algorithms.run import Run, is_run
-
-    return is_run(config.folder) and Run(config.folder).finished
-
-
-def ensure_trained(config: TrainConfig, backbone: Backbone | None = None, *, progress: bool = True) -> Run:
-    """The finished run of `config`: trained now, gone on with, or found in its folder.
-
-    `backbone` spares loading the one that `config` names.
-    """
-    from algorithms import train
-    from algorithms.run import Run
-
-    if is_finished(config):
-        return Run(config.folder)
-    return train(config, resume=True, backbone=backbone, progress=progress)
-
-
-def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone | None = None) -> None:
-    """Train every unfinished run, `workers` at a time; each worker is a process of its own with one bar.
-
-    One worker trains in this process, on `backbone` where it is given. An interrupt or an error ends all workers; their
-    checkpoints stay, and the next call goes on from them. Raises TrainingError where a worker failed.
-    """
-    waiting = [config for config in configs if not is_finished(config)]
-    if min(workers, len(waiting)) <= 1:
-        for config in waiting:
-            ensure_trained(config, backbone)
-        return
-    context = multiprocessing.get_context("spawn")
-    active: list[tuple[TrainConfig, Any, Connection]] = []
-    with TrainingBars(waiting) as bars:
-        try:
-            while waiting or active:
-                while waiting and len(active) < workers:
-                    config = waiting.pop(0)
-                    receiver, sender = context.Pipe(duplex=False)
-                    process = context.Process(target=_work, args=(config.to_json(), sender, os.getpid()), daemon=True)
-                    process.start()
-                    sender.close()
-                    active.append((config, process, receiver))
-                time.sleep(0.25)
-                bars.update()
-                for entry in [entry for entry in active if not entry[1].is_alive()]:
-                    active.remove(entry)
-                    _check_end(*entry)
-        finally:
-            for _, process, _ in active:
-                process.terminate()
-            for _, process, _ in active:
-                process.join()
-
-
-def _check_end(config: TrainConfig, process: Any, receiver: Connection) -> None:
-    from algorithms.trainer import TrainingError
-
-    try:
-        kind, text = receiver.recv()
-    except EOFError:
-        kind, text = "error", f"its process ended with exit code {process.exitcode}"
-    if kind == "usage":
-        raise UsageError(text)
-    if kind != "done":
-        raise TrainingError(f"training in {config.folder} failed: {text}")
-
-
-def _work(config_json: Mapping[str, Any], sender: Connection, parent: int) -> None:
-    """The body of a worker process: train, and report how it ended."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from algorithms.config import TrainConfig
-
-    try:
-        ensure_trained(TrainConfig.from_json(config_json), progress=False)
-        sender.send(("done", ""))
-    except UsageError as error:
-        sender.send(("usage", str(error)))
-    except KeyboardInterrupt:
-        sender.send(("error", "interrupted"))
-    except Exception as error:
-        import traceback
-
-        sender.send(("error", f"{error!r}\n{traceback.format_exc()}"))
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent has gone, even where the parent was killed."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

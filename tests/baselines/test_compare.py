@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import baselines.compare
-import baselines.training
+import baselines.workers
 from algorithms.config import TrainConfig
 from baselines.commands import compare, evaluate
 from neuromas_env import UsageError, cli
@@ -150,9 +150,9 @@ def test_a_worker_that_fails_is_reported(comparison: Callable[..., list[dict[str
     (run / "config.json").write_text(json.dumps(config))
     receiver, sender = multiprocessing.Pipe(duplex=False)
     ours = TrainConfig.from_json({**config["config"], "updates": 2, "out": str(run)})
-    baselines.training._work(ours.to_json(), sender, os.getppid())
+    baselines.workers._work(ours.to_json(), sender, os.getppid())
     with pytest.raises(UsageError, match="updates"):
-        baselines.training._check_end(ours, None, receiver)
+        baselines.workers._check_end(ours, None, receiver)
 
 
 def test_evaluate_measures_a_run_and_silences_nodes(
