@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .text import visible
 
 EXTRAS = {
     **dict.fromkeys(("tyro", "rich"), "cli"),
@@ -144,7 +145,7 @@ def summary(point: EntryPoint) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"neuromas: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"neuromas: error: {visible(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

@@ -96,6 +96,7 @@ def test_show_writes_one_page(capsys, transcript: Path) -> None:
         (["show", "{t}", "--out", "{d}/none/page.html"], "cannot write"),
         (["show", "{t}", "--out", "{t}/page.html"], "cannot write"),
         (["tasks", "\ud800\n\x1b[31m"], "unknown task"),
+        (["show", "{d}/a\nb\x1b[31m\udc80"], "cannot read"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2_and_writes_nothing(capsys, transcript: Path, args, named: str) -> None:
