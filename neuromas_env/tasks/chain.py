@@ -54,6 +54,10 @@ class Chain(GeneratedTask):
     def variant(self) -> str:
         return f"{self.operations[0]}-{self.operations[1]}"
 
+    @property
+    def scarce(self) -> bool:
+        return self.operations[1] <= 2
+
     def generate(self, rng: random.Random) -> Draft:
         value = rng.randrange(10)
         operations = tuple(rng.choice(OPERATIONS) for _ in range(rng.randint(*self.operations)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from ..task import SPLITS, Question, Task
 # Of every 10 possible questions, 8 belong to training, one to validation, one to test: by the hash of the prompt,
 # so that no split can ever hold a question of another, at any difficulty.
 _BUCKETS = ("validation", "test", *["train"] * 8)
-_MAX_DRAWS = 20_000
+_MAX_MISSES = 20_000  # draws in a row without a new question, after which a split is taken to be complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,19 @@ class GeneratedTask(Task):
     def variant(self) -> str:
         """The options that change which questions are drawn, as a short string; part of question ids."""
 
+    @property
+    def scarce(self) -> bool:
+        """Whether questions may run out before `sizes` is reached; finite splits then hold what there is."""
+        return False
+
     @abstractmethod
     def generate(self, rng: random.Random) -> Draft:
         """Draw one question, whatever its split."""
 
     def size(self, split: str) -> int | None:
         _check_split(split)
-        return self.sizes[split]
+        size = self.sizes[split]
+        return size if size is None or not self.scarce else len(self._finite_split(split, size))
 
     def question(self, split: str, index: int) -> Question:
         size = self.size(split)
@@ -88,22 +95,28 @@ class GeneratedTask(Task):
 
     def _finite_split(self, split: str, size: int) -> list[Draft]:
         if split not in self._finite:
-            rng = random.Random(f"{self.id}/{self.variant}/{split}")
-            drafts: dict[str, Draft] = {}
-            room = dict.fromkeys(self.balanced, size // max(1, len(self.balanced)))
-            misses = 0
-            while len(drafts) < size:
-                draft = self.generate(rng)
-                fresh = split_of(draft.prompt) == split and draft.prompt not in drafts
-                if fresh and room.get(draft.answer, 1):
-                    drafts[draft.prompt] = draft
-                    misses = 0
-                    if room:
-                        room[draft.answer] -= 1
-                elif (misses := misses + 1) > _MAX_DRAWS:
-                    raise UsageError(f"{self.id} at {self.variant} has fewer than {size} different {split} questions")
-            self._finite[split] = list(drafts.values())
+            self._finite[split] = self._draw_split(split, size)
         return self._finite[split]
+
+    def _draw_split(self, split: str, size: int) -> list[Draft]:
+        rng = random.Random(f"{self.id}/{self.variant}/{split}")
+        drafts: dict[str, Draft] = {}
+        held: Counter[str] = Counter()
+        share = size // max(1, len(self.balanced))
+        misses = 0
+        while len(drafts) < size and misses < _MAX_MISSES:
+            misses += 1
+            draft = self.generate(rng)
+            full = bool(self.balanced) and held[draft.answer] == share
+            if split_of(draft.prompt) == split and draft.prompt not in drafts and not full:
+                drafts[draft.prompt] = draft
+                held[draft.answer] += 1
+                misses = 0
+        if len(drafts) < size and self.balanced:
+            share = min(held[answer] for answer in self.balanced)
+            equal = [[d for d in drafts.values() if d.answer == answer][:share] for answer in self.balanced]
+            return [draft for drafts_of_answer in equal for draft in drafts_of_answer]
+        return list(drafts.values())
 
 
 def _check_split(split: str) -> None:

@@ -14,9 +14,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ..errors import UsageError
 from ..task import Question
@@ -33,8 +32,7 @@ HEADINGS = ("N", "E", "S", "W")
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (x, y) of a step towards N, E, S, W
 
 
-@dataclass(frozen=True, slots=True)
-class Walker:
+class Walker(NamedTuple):
     """Where the walk stands after `count` instructions."""
 
     x: int = 0
@@ -50,8 +48,7 @@ class Walker:
         return Walker(x, y, self.heading, self.count + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """A move of `steps` in the direction `quarter` quarter turns from the heading, or a turn where `steps` is 0."""
 
     steps: int
@@ -101,13 +98,14 @@ def draw_instructions(rng: random.Random, count: int, face: bool, returns: bool)
 
 def _close(rng: random.Random, instructions: list[Instruction]) -> bool:
     """Set one count on each axis so that the walk returns; False where no count from 1 to 10 can."""
-    walker = Walker()
+    heading = 0
     moves: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # per axis: (place, sign)
     for place, instruction in enumerate(instructions):
         if instruction.steps:
-            dx, dy = STEPS[(walker.heading + instruction.quarter) % 4]
+            dx, dy = STEPS[(heading + instruction.quarter) % 4]
             moves[0 if dx else 1].append((place, dx or dy))
-        walker = walker.follow(instruction)
+        else:
+            heading += instruction.quarter
     for axis in moves:
         if not axis:
             continue
@@ -158,6 +156,10 @@ class Navigate(GeneratedTask):
             raise IndexError(f"{self.id} has no question {index} in split 'test' (size {len(self._published)})")
         row = self._published[index]
         return Question(f"{self.id}/published/test/{index}", row.prompt, row.answer, ("Yes", "No"), row.metadata)
+
+    @property
+    def scarce(self) -> bool:
+        return self.instructions[1] <= 3
 
     def generate(self, rng: random.Random) -> Draft:
         face = self.style == "face" or (self.style == "both" and rng.random() < 0.5)
