@@ -23,7 +23,7 @@ p { margin: .4rem 0; }
 .sub { color: var(--soft); margin: .35rem 0 0; }
 code, .text { font-family: ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", monospace;
   font-size: .92em; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; overflow: auto;
+.text { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; overflow: auto;
   max-height: 15em; margin: 0; }
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.1rem 1.25rem;
   box-shadow: var(--shadow); }

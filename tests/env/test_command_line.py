@@ -85,7 +85,6 @@ def test_show_writes_one_page(capsys, transcript: Path) -> None:
         (["tasks", "--difficulty", "2"], "need the name of a task"),
         (["tasks", "--colour", "red"], "--colour"),
         (["tasks", "--dificulty", "2"], "Perhaps you meant: --difficulty"),
-        (["tasks", "chain", "--difficulty", "1"], "fewer than 500"),
         (["show"], "RUN|TRANSCRIPT.jsonl"),
         (["show", "{d}/none.jsonl"], "cannot read"),
         (["show", "{d}"], "holds no transcripts"),
