@@ -11,20 +11,22 @@ if TYPE_CHECKING:
     from .algorithm import register_algorithm as register_algorithm
     from .backbone import Backbone as Backbone
     from .backbone import load_backbone as load_backbone
+    from .config import TrainConfig as TrainConfig
     from .network import Network as Network
     from .optimizer import StackedAdam as StackedAdam
     from .packing import TrainSample as TrainSample
     from .packing import pack as pack
-    from .trainer import TrainConfig as TrainConfig
+    from .run import Run as Run
     from .trainer import train as train
 
 _MODULES = {
     "Algorithm": "algorithm",
     "Backbone": "backbone",
     "Network": "network",
+    "Run": "run",
     "StackedAdam": "optimizer",
     "StackedAdapters": "adapters",
-    "TrainConfig": "trainer",
+    "TrainConfig": "config",
     "TrainSample": "packing",
     "load_backbone": "backbone",
     "pack": "packing",

@@ -9,15 +9,18 @@ can be routed through stacked adapters (`RoutedLinear`), and the attention imple
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from neuromas_env.errors import BackboneError
 
@@ -80,8 +83,9 @@ class Backbone:
         model.requires_grad_(False).eval()
         router = Router()
         targets: dict[str, RoutedLinear] = {}
+        decoder = {id(module) for module in model.get_decoder().modules()}  # no vision towers
         for site, module in model.named_modules():
-            if isinstance(module, nn.Linear) and site.rsplit(".", 1)[-1] in TARGETS:
+            if isinstance(module, nn.Linear) and site.rsplit(".", 1)[-1] in TARGETS and id(module) in decoder:
                 module.__class__ = RoutedLinear  # parameters, names and plain behaviour stay as they are
                 routed: RoutedLinear = module  # type: ignore[assignment]
                 routed.site, routed.router = site, router
@@ -152,6 +156,10 @@ class Backbone:
 
     def weight_hash(self) -> str:
         """SHA-256 over the names and bytes of all weights."""
+        return self._weight_hash
+
+    @cached_property
+    def _weight_hash(self) -> str:  # the weights are frozen, and hashing gigabytes takes seconds
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
@@ -164,6 +172,18 @@ def _render(tokenizer: Any, system: str, user: str) -> str:
     turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
     return text
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without the progress bars of transformers, which would stand among a command's own lines."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu") -> Backbone:
@@ -181,9 +201,10 @@ def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu")
     try:
         config = AutoConfig.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=getattr(torch, dtype))
-        model.to(torch.device(device))
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        with _without_bars() if Path(source).is_dir() else nullcontext():
+            model: Any = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=getattr(torch, dtype))
+        model.to(device)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BackboneError(
             f"cannot load backbone {name!r} (known: {NANO!r}, a folder with a Hugging Face model, or a hub id that "

@@ -82,6 +82,9 @@ def test_ctrl_c_saves_and_resuming_gives_the_run_that_never_stopped(config, back
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_at_any_moment_then_resume_gives_the_run_that_never_stopped(config, backbone, uninterrupted):
     folder, kills, resumed = Path(config.out), 0, set()
+    began = time.perf_counter()
+    train(replace(config, out=config.out + "-timed"), task=ECHO, backbone=backbone)
+    duration = time.perf_counter() - began
     while not (folder / "config.json").exists() or not Run(folder).finished:
         if (child := os.fork()) == 0:
             try:
@@ -89,7 +92,7 @@ def test_kill_9_at_any_moment_then_resume_gives_the_run_that_never_stopped(confi
             finally:
                 os._exit(0)
         if len(resumed) < 3 and kills < 50:
-            time.sleep(random.uniform(0.0, 0.25))
+            time.sleep(random.uniform(0.0, duration))
             os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         if not os.WIFSIGNALED(status):
@@ -180,7 +183,7 @@ def test_accumulated_micro_batches_are_one_batch_and_skipped_samples_stay_in_the
     advantages_QG[1] = 0.0
     at_once = gradient(network, experience, advantages_QG)
     in_parts = gradient(network, experience, advantages_QG, micro_batch_tokens=1)
-    torch.testing.assert_close(in_parts, at_once, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(in_parts, at_once, rtol=1e-4, atol=1e-6)
 
     # The formula, sample by sample through the plain model: every sample counts, those without advantage too.
     network.adapters.zero_grad()
