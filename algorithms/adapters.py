@@ -66,7 +66,8 @@ class StackedAdapters:
             end = b
             layout.append(group)
             self.sites.update((site.name, site) for site in group)
-        self.flat_NP = torch.zeros(num_nodes, end, device=backbone.device)
+        dtype = torch.promote_types(backbone.dtype, torch.float32)  # adapters of a half-precision backbone are not
+        self.flat_NP = torch.zeros(num_nodes, end, dtype=dtype, device=backbone.device)
         self.grad_NP = torch.zeros_like(self.flat_NP)
         self.parameter = nn.Parameter(self.flat_NP)
         self.parameter.grad = self.grad_NP
@@ -78,7 +79,7 @@ class StackedAdapters:
         for node in range(num_nodes):
             self.initialise(node, seed)
         merged = sum(self._weights(group) for group in self.groups) * num_nodes
-        self.merge = backbone.dtype == torch.float32 and merged <= MERGE_LIMIT
+        self.merge = backbone.dtype == dtype and merged <= MERGE_LIMIT
         self._merged_version = -1
 
     @staticmethod
@@ -98,7 +99,7 @@ class StackedAdapters:
     def initialise(self, node: int, seed: int = 0) -> None:
         """Start `node` afresh, as peft does: A uniform (Kaiming), B zero. Seeded by (seed, node)."""
         generator = torch.Generator().manual_seed((seed * 1_000_003 + node * 7919 + 12345) % 2**63)
-        row = torch.zeros(self.parameters_per_node)
+        row = torch.zeros(self.parameters_per_node, dtype=self.flat_NP.dtype)
         for site in self.sites.values():
             bound = 1 / math.sqrt(site.d_in)  # kaiming_uniform_ with a = sqrt(5)
             count = self.rank * site.d_in
@@ -138,11 +139,11 @@ class StackedAdapters:
             raise CheckpointError(
                 f"{where} does not fit this backbone at rank {self.rank}: {len(wrong)} tensors differ, first {wrong[0]}"
             )
-        row = torch.empty(self.parameters_per_node)
+        row = torch.empty(self.parameters_per_node, dtype=self.flat_NP.dtype)
         for site in self.sites.values():
             prefix = f"base_model.model.{site.name}"
-            row[site.a : site.a + self.rank * site.d_in] = state[f"{prefix}.lora_A.weight"].float().reshape(-1)
-            row[site.b : site.b + self.rank * site.d_out] = state[f"{prefix}.lora_B.weight"].float().reshape(-1)
+            row[site.a : site.a + self.rank * site.d_in] = state[f"{prefix}.lora_A.weight"].reshape(-1)
+            row[site.b : site.b + self.rank * site.d_out] = state[f"{prefix}.lora_B.weight"].reshape(-1)
         with torch.no_grad():
             self.flat_NP[node] = row.to(self.flat_NP.device)
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -63,37 +64,102 @@ def _as_bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min / 2)
 
 
-def two_part_attention(
-    q_CKGRSD: Tensor,
-    prefix_CKPD: tuple[Tensor, Tensor] | None,
-    own_CKGTD: tuple[Tensor, Tensor],
-    prefix_bias: Tensor | None,
-    own_bias: Tensor | None,
-    scaling: float,
-) -> Tensor:
-    """Softmax attention of every branch over its block's prefix and its own keys; nothing is copied per branch.
-
-    The biases broadcast to [C, K, G, R, S, P] and [C, K, G, R, S, T]. Returns [C, K, G, R, S, D].
-    """
-    C, K, G, R, S, D = q_CKGRSD.shape
-    k, v = own_CKGTD
+def _branch_weights(q: Tensor, pk: Tensor | None, k: Tensor, bias: Tensor | None, scaling: float) -> Tensor:
+    """Softmax weights [C, K, G, R, S, P + T] of branch queries [C, K, G, R, S, D] on prefix and own keys."""
+    C, K, G, R, S, D = q.shape
     T = k.shape[3]
-    q = q_CKGRSD * scaling
-    own = torch.bmm(q.view(C * K * G, R * S, D), k.view(C * K * G, T, D).transpose(1, 2)).view(C, K, G, R, S, T)
-    if own_bias is not None:
-        own = own + own_bias
-    if prefix_CKPD is None:
-        weights = own.softmax(-1)
-        return torch.bmm(weights.view(C * K * G, R * S, T), v.view(C * K * G, T, -1)).view(C, K, G, R, S, -1)
-    pk, pv = prefix_CKPD
-    P = pk.shape[2]
-    shared = torch.bmm(q.view(C * K, G * R * S, D), pk.view(C * K, P, D).transpose(1, 2)).view(C, K, G, R, S, P)
-    if prefix_bias is not None:
-        shared = shared + prefix_bias
-    weights = torch.cat([shared, own], -1).softmax(-1)
-    shared, own = weights.split([P, T], -1)
-    out = torch.bmm(shared.reshape(C * K, G * R * S, P), pv.view(C * K, P, -1)).view(C * K * G, R * S, -1)
-    return torch.baddbmm(out, own.reshape(C * K * G, R * S, T), v.view(C * K * G, T, -1)).view(C, K, G, R, S, -1)
+    scores = torch.bmm(q.view(C * K * G, R * S, D), k.view(C * K * G, T, D).transpose(1, 2)).view(C, K, G, R, S, T)
+    if pk is not None:
+        P = pk.shape[2]
+        shared = torch.bmm(q.view(C * K, G * R * S, D), pk.view(C * K, P, D).transpose(1, 2))
+        scores = torch.cat([shared.view(C, K, G, R, S, P), scores], -1)
+    scores.mul_(scaling)
+    if bias is not None:
+        scores.add_(bias)
+    return scores.softmax(-1)
+
+
+def _branch_output(weights: Tensor, pv: Tensor | None, v: Tensor) -> Tensor:
+    """The weighted values [C, K, G, R, S, D] of prefix and branch."""
+    C, K, G, R, S, _ = weights.shape
+    T, P = v.shape[3], 0 if pv is None else pv.shape[2]
+    own = weights.view(C * K * G, R * S, P + T)[:, :, P:]
+    values = v.view(C * K * G, T, -1)
+    if pv is None:
+        return torch.bmm(own, values).view(C, K, G, R, S, -1)
+    shared = torch.bmm(weights.view(C * K, G * R * S, P + T)[:, :, :P], pv.view(C * K, P, -1))
+    return shared.view(C * K * G, R * S, -1).baddbmm_(own, values).view(C, K, G, R, S, -1)
+
+
+class _BranchAttention(torch.autograd.Function):
+    """Attention of branches over their block's prefix and themselves: nothing of the prefix is copied per branch.
+
+    q [C, K, G, R, S, D], pk and pv [C, K, P, D], k and v [C, K, G, S, D]; `bias` broadcasts to the weights.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, pk: Tensor | None, pv: Tensor | None, k: Tensor, v: Tensor, bias: Tensor, scaling: float
+    ) -> Tensor:
+        weights = _branch_weights(q, pk, k, bias, scaling)
+        ctx.save_for_backward(q, pk, pv, k, v, weights)
+        ctx.scaling = scaling
+        return _branch_output(weights, pv, v)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, pk, pv, k, v, weights = ctx.saved_tensors
+        C, K, G, R, S, D = q.shape
+        P = 0 if pk is None else pk.shape[2]
+        per_row = (C * K * G, R * S, -1)
+        per_block = (C * K, G * R * S, -1)
+        grad = grad.contiguous()
+        grad_w = torch.bmm(grad.view(per_row), v.flatten(0, 2).transpose(1, 2)).view(C, K, G, R, S, -1)
+        if P:
+            shared = torch.bmm(grad.view(per_block), pv.flatten(0, 1).transpose(1, 2))
+            grad_w = torch.cat([shared.view(C, K, G, R, S, P), grad_w], -1)
+        grad_v = torch.bmm(weights.view(per_row)[:, :, P:].transpose(1, 2), grad.view(per_row)).view(v.shape)
+        grad_s = torch._softmax_backward_data(grad_w, weights, -1, weights.dtype).mul_(ctx.scaling)
+        own = grad_s.view(per_row)[:, :, P:]
+        grad_k = torch.bmm(own.transpose(1, 2), q.view(per_row)).view(k.shape)
+        if not P:
+            return torch.bmm(own, k.flatten(0, 2)).view(q.shape), None, None, grad_k, grad_v, None, None
+        shared = grad_s.view(per_block)[:, :, :P]
+        grad_pv = torch.bmm(weights.view(per_block)[:, :, :P].transpose(1, 2), grad.view(per_block)).view(pv.shape)
+        grad_pk = torch.bmm(shared.transpose(1, 2), q.view(per_block)).view(pk.shape)
+        grad_q = torch.bmm(shared, pk.flatten(0, 1)).view(per_row).baddbmm_(own, k.flatten(0, 2)).view(q.shape)
+        return grad_q, grad_pk, grad_pv, grad_k, grad_v, None, None
+
+
+class _Spread(torch.autograd.Function):
+    """Flat tokens [L, …] to padded places [Z, …]; padding (copies of token 0) must get no gradient from above."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spread_Z: Tensor, back_L: Tensor) -> Tensor:
+        ctx.save_for_backward(back_L)
+        return x.index_select(0, spread_Z)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, *ctx.saved_tensors), None, None
+
+
+class _Collect(torch.autograd.Function):
+    """Padded places [Z, …] back to flat tokens [L, …]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, back_L: Tensor) -> Tensor:
+        ctx.save_for_backward(back_L)
+        ctx.places = x.shape[0]
+        return x.index_select(0, back_L)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (back_L,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.places, *grad.shape[1:]).index_copy_(0, back_L, grad), None
 
 
 class TreeLayout:
@@ -108,67 +174,63 @@ class TreeLayout:
     ) -> None:
         self.prefix_CP, self.prefix_C, self.branch_CGS, self.branch_CG = prefix_CP, prefix_C, branch_CGS, branch_CG
         self.keep = keep
-        self.cache: dict[int, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+        self.cache: dict[int, tuple[Tensor | None, Tensor | None, Tensor, Tensor]] = {}
         (C, P), (_, G, S) = prefix_CP.shape, branch_CGS.shape
         self.shape = C, G, P, S
         steps_P = torch.arange(P, device=prefix_CP.device)
         steps_S = torch.arange(S, device=prefix_CP.device)
         self.key_positions_CP = torch.where(steps_P < prefix_C[:, None], steps_P, FAR)
         self.positions_CS = prefix_C[:, None] + steps_S
-        self.ragged = bool((prefix_C != P).any())
         self.longest = int(self.positions_CS.max()) + 1
-        # where each flat token is found in the padded results
+        # where each padded place finds its token, and each token its place
         L = int(prefix_C.sum() + branch_CG.sum())
-        padded = torch.cat([prefix_CP.reshape(-1), branch_CGS.reshape(-1)])
-        valid = torch.cat(
-            [(steps_P < prefix_C[:, None]).reshape(-1), (steps_S < branch_CG[:, :, None]).reshape(-1)]
-        ).nonzero()[:, 0]
+        self.spread_Z = torch.cat([prefix_CP.reshape(-1), branch_CGS.reshape(-1)])
+        valid = torch.cat([(steps_P < prefix_C[:, None]).reshape(-1), (steps_S < branch_CG[:, :, None]).reshape(-1)])
+        places = valid.nonzero()[:, 0]
         self.back_L = torch.empty(L, dtype=torch.long, device=prefix_CP.device)
-        self.back_L[padded[valid]] = valid
-        self.bias: dict[int | None, tuple[Tensor | None, Tensor | None, Tensor]] = {}
+        self.back_L[self.spread_Z[places]] = places
+        self.bias: dict[int | None, tuple[Tensor | None, Tensor]] = {}
 
-    def _biases(self, window: int | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """The biases of prefix among itself, of branches on prefix, of branches on themselves."""
+    def _biases(self, window: int | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor]:
+        """The biases of the prefix on itself (None: causal) and of branches on prefix and themselves."""
         if window is not None and window >= self.longest:
             window = None
         if window not in self.bias:
             C, _, P, S = self.shape
             steps_P = torch.arange(P, device=self.prefix_CP.device)
-            steps_S = torch.arange(S, device=self.prefix_CP.device)
             among = None if window is None else _as_bias(visible(steps_P, steps_P, window), dtype)
-            shared = None
-            if self.ragged or window is not None:
-                seen = visible(self.positions_CS, self.key_positions_CP, window)
-                shared = _as_bias(seen, dtype).view(C, 1, 1, 1, S, P)
-            own = _as_bias(visible(steps_S, steps_S, window), dtype)
-            self.bias[window] = among, shared, own
+            keys_CT = torch.cat([self.key_positions_CP, self.positions_CS], 1)
+            seen = visible(self.positions_CS, keys_CT, window)
+            self.bias[window] = among, _as_bias(seen, dtype).view(C, 1, 1, 1, S, P + S)
         return self.bias[window]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor:
         C, G, P, S = self.shape
         (H, _, D), K = q.shape, k.shape[0]
-        among, shared_bias, own_bias = self._biases(window, q.dtype)
-        q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)  # [L, heads, D]
-        branches = self.branch_CGS.reshape(-1)
-        q_own = q.index_select(0, branches).view(C, G, S, K, H // K, D).permute(0, 3, 1, 4, 2, 5).contiguous()
-        k_own = k.index_select(0, branches).view(C, G, S, K, D).permute(0, 3, 1, 2, 4).contiguous()
-        v_own = v.index_select(0, branches).view(C, G, S, K, -1).permute(0, 3, 1, 2, 4).contiguous()
-        prefix, parts = None, []
+        among, bias = self._biases(window, q.dtype)
+        q, k, v = (_Spread.apply(x.transpose(0, 1), self.spread_Z, self.back_L) for x in (q, k, v))
+        q_own = q[C * P :].view(C, G, S, K, H // K, D).permute(0, 3, 1, 4, 2, 5).contiguous()
+        k_own = k[C * P :].view(C, G, S, K, -1).permute(0, 3, 1, 2, 4).contiguous()
+        v_own = v[C * P :].view(C, G, S, K, -1).permute(0, 3, 1, 2, 4).contiguous()
+        pk = pv = None
+        parts = []
         if P:
-            prefixes = self.prefix_CP.reshape(-1)
-            pq = q.index_select(0, prefixes).view(C, P, H, D).transpose(1, 2)
-            pk = k.index_select(0, prefixes).view(C, P, K, D).transpose(1, 2).contiguous()
-            pv = v.index_select(0, prefixes).view(C, P, K, -1).transpose(1, 2).contiguous()
-            prefix = pk, pv
+            pk, pv = (x[: C * P].view(C, P, K, -1).transpose(1, 2).contiguous() for x in (k, v))
             out = F.scaled_dot_product_attention(
-                pq, pk, pv, attn_mask=among, is_causal=among is None, scale=scaling, enable_gqa=H != K
+                q[: C * P].view(C, P, H, D).transpose(1, 2),
+                pk,
+                pv,
+                attn_mask=among,
+                is_causal=among is None,
+                scale=scaling,
+                enable_gqa=H != K,
             )
             parts.append(out.transpose(1, 2).reshape(C * P, H, -1))
         if self.keep:
-            self.cache[layer] = (*(prefix or (k_own[:, :, 0, :0], v_own[:, :, 0, :0])), k_own, v_own)
-        own = two_part_attention(q_own, prefix, (k_own, v_own), shared_bias, own_bias, scaling)
+            self.cache[layer] = pk, pv, k_own, v_own
+        own = _BranchAttention.apply(q_own, pk, pv, k_own, v_own, bias, scaling)
         parts.append(own.permute(0, 2, 4, 1, 3, 5).reshape(C * G * S, H, -1))
-        return torch.cat(parts).index_select(0, self.back_L)
+        return _Collect.apply(torch.cat(parts) if P else parts[0], self.back_L)
 
 
 class DecodeLayout:
@@ -185,14 +247,13 @@ class DecodeLayout:
         lengths_CG = tree.branch_CG.gather(1, branch_CG)
         steps = torch.arange(S, device=branch_CG.device)
         self.prefix_positions_CP = tree.key_positions_CP
-        self.ragged_prefix = tree.ragged
-        self.ragged_own = bool((lengths_CG != S).any())
+        self.ragged = bool((tree.prefix_C != P).any() or (lengths_CG != S).any())
         self.key_positions_CGT = torch.full((C, self.G, S + max_new_tokens), FAR, device=branch_CG.device)
         start_C11 = tree.prefix_C[:, None, None]
         self.key_positions_CGT[:, :, :S] = torch.where(steps < lengths_CG[..., None], start_C11 + steps, FAR)
         self.positions_CG = tree.prefix_C[:, None] + lengths_CG  # of the next token
         self.longest = int(self.positions_CG.max()) + max_new_tokens
-        self.cache: dict[int, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+        self.cache: dict[int, tuple[Tensor | None, Tensor | None, Tensor, Tensor]] = {}
         for layer, (pk, pv, k, v) in tree.cache.items():
             self.cache[layer] = (
                 pk,
@@ -201,7 +262,7 @@ class DecodeLayout:
                 self._grow(v, branch_CG, max_new_tokens),
             )
         self.rows: Tensor | None = None
-        self.bias: dict[int | None, tuple[Tensor | None, Tensor | None]] = {}
+        self.bias: dict[int | None, Tensor | None] = {}
 
     def _grow(self, x_CKUSD: Tensor, branch_CG: Tensor, extra: int) -> Tensor:
         C, K, _, S, D = x_CKUSD.shape
@@ -221,34 +282,31 @@ class DecodeLayout:
         self.positions_CG = self.positions_CG + 1
         return positions if rows is None else positions[rows]
 
-    def _biases(self, window: int | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+    def _bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
         if window is not None and window >= self.longest:
             window = None
         if window not in self.bias:
-            C, G, T = self.C, self.G, self.slot
-            shared = own = None
-            if self.ragged_prefix or window is not None:
-                seen = visible(self.current_CG[:, :, None], self.prefix_positions_CP[:, None], window)
-                shared = _as_bias(seen, dtype).view(C, 1, G, 1, 1, self.P)
-            if self.ragged_own or window is not None:
-                seen = visible(self.current_CG[:, :, None], self.key_positions_CGT[:, :, :T], window)
-                own = _as_bias(seen, dtype).view(C, 1, G, 1, 1, T)
-            self.bias[window] = shared, own
+            bias = None
+            if self.ragged or window is not None:
+                C, G, P, T = self.C, self.G, self.P, self.slot
+                prefix_CGP = self.prefix_positions_CP[:, None].expand(C, G, P)
+                keys_CGT = torch.cat([prefix_CGP, self.key_positions_CGT[:, :, :T]], -1)
+                seen = visible(self.current_CG[:, :, None], keys_CGT, window)
+                bias = _as_bias(seen, dtype).view(C, 1, G, 1, 1, P + T)
+            self.bias[window] = bias
         return self.bias[window]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor:
         C, G, (H, _, D), K = self.C, self.G, q.shape, k.shape[0]
-        shared_bias, own_bias = self._biases(window, q.dtype)
+        bias = self._bias(window, q.dtype)
         q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)
         if self.rows is not None:
             q, k, v = (x.new_zeros(C * G, *x.shape[1:]).index_copy_(0, self.rows, x) for x in (q, k, v))
         pk, pv, own_k, own_v = self.cache[layer]
         own_k[:, :, :, self.slot - 1] = k.view(C, G, K, -1).transpose(1, 2)
         own_v[:, :, :, self.slot - 1] = v.view(C, G, K, -1).transpose(1, 2)
-        grid = q.reshape(C, G, K, H // K, D).transpose(1, 2).unsqueeze(4).contiguous()
-        keys, values = own_k[:, :, :, : self.slot], own_v[:, :, :, : self.slot]
-        out = two_part_attention(
-            grid, (pk, pv) if self.P else None, (keys.contiguous(), values.contiguous()), shared_bias, own_bias, scaling
-        )
-        flat = out.squeeze(4).transpose(1, 2).reshape(C * G, H, -1)
+        grid = q.reshape(C, G, K, H // K, 1, D).transpose(1, 2).contiguous()
+        weights = _branch_weights(grid, pk, own_k[:, :, :, : self.slot], bias, scaling)
+        out = _branch_output(weights, pv, own_v[:, :, :, : self.slot])
+        flat = out.view(C, K, G, H // K, -1).transpose(1, 2).reshape(C * G, H, -1)
         return flat if self.rows is None else flat.index_select(0, self.rows)

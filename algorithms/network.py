@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from neuromas_env.errors import CheckpointError
@@ -18,7 +17,7 @@ from .adapters import StackedAdapters
 from .backbone import Backbone, Route, load_backbone
 from .packing import MicroBatch
 from .routing import Segment
-from .sampling import sample
+from .sampling import log_probabilities, sample
 
 FORMAT, VERSION = "neuromas-network", 1
 
@@ -99,11 +98,11 @@ class Network:
         logits = self.backbone.forward(
             packed.input_ids_L, packed.position_ids_L, batch.keep_K, packed.layout(), self.route(packed.segments)
         )
-        scaled = logits.float() if temperature == 1.0 else logits.float() / temperature
-        logprobs_K = scaled.log_softmax(-1).gather(1, batch.targets_K[:, None])[:, 0]
-        shape = len(batch.samples), batch.longest
-        mask_MT = torch.zeros(shape).index_put((batch.rows_K, batch.columns_K), torch.ones(1))
-        logprobs_MT = torch.zeros(shape).index_put((batch.rows_K, batch.columns_K), logprobs_K)
+        logprobs_K = log_probabilities(logits, temperature).gather(1, batch.targets_K[:, None])[:, 0]
+        where_K = batch.rows_K, batch.columns_K
+        empty_MT = logprobs_K.new_zeros(len(batch.samples), batch.longest)
+        mask_MT = empty_MT.index_put(where_K, logprobs_K.new_ones(()))
+        logprobs_MT = empty_MT.index_put(where_K, logprobs_K)
         return logprobs_MT, mask_MT, batch.samples
 
     def save(self, folder: str | Path) -> None:

@@ -125,29 +125,27 @@ class _Routed(torch.autograd.Function):
         (x,), route, group = ctx.saved_tensors, ctx.route, ctx.group
         if route.leaf._version != ctx.version:
             raise RuntimeError("the adapters were changed between the forward and the backward pass")
-        grad = torch.cat(grads, -1) if len(grads) > 1 else grads[0]
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         rank, scaling = group.rank, route.scaling
         if grad_x is not None and not route.merge:
-            torch.mm(grads[0], group.linears[0].weight, out=grad_x)
-            for part, linear in zip(grads[1:], group.linears[1:], strict=True):
-                grad_x.addmm_(part, linear.weight)
+            for i, linear in enumerate(group.linears):
+                torch.addmm(grad_x, grads[i], linear.weight, beta=float(i > 0), out=grad_x)
         for node, start, stop in route.segments:
-            x_n, grad_n = x[start:stop], grad[start:stop]
-            a_n = group.a[node].to(x.dtype)
+            x_n, a_n = x[start:stop], group.a[node].to(x.dtype)
             hidden = x_n @ a_n.t()
             grad_hidden = torch.empty_like(hidden)
             at = 0
             for i, b in enumerate(group.bs):
-                part, cut = grad_n[:, at : at + group.outs[i]], slice(i * rank, (i + 1) * rank)
+                part, cut, end = grads[i][start:stop], slice(i * rank, (i + 1) * rank), at + group.outs[i]
                 _accumulate(group.grad_bs[i][node], part.t(), hidden[:, cut], scaling)
-                grad_hidden[:, cut] = torch.mm(part, b[node].to(x.dtype)).mul_(scaling)
-                at += group.outs[i]
-            _accumulate(group.grad_a[node], grad_hidden.t(), x_n, 1.0)
-            if grad_x is not None and route.merge:
-                torch.mm(grad_n, group.merged[node], out=grad_x[start:stop])
-            elif grad_x is not None:
-                grad_x[start:stop].addmm_(grad_hidden, a_n)
+                torch.mm(part, b[node].to(x.dtype), out=grad_hidden[:, cut])
+                if grad_x is not None and route.merge:
+                    into = grad_x[start:stop]
+                    torch.addmm(into, part, group.merged[node][at:end], beta=float(i > 0), out=into)
+                at = end
+            _accumulate(group.grad_a[node], grad_hidden.t(), x_n, scaling)
+            if grad_x is not None and not route.merge:
+                grad_x[start:stop].addmm_(grad_hidden, a_n, alpha=scaling)
         return grad_x, None, None, None
 
 

@@ -158,9 +158,15 @@ def _segments(nodes: Tensor) -> list[Segment]:
     return segments
 
 
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """Log-softmax at a temperature, at least in single precision: the one definition for sampling and training."""
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return (exact if temperature == 1.0 else exact / temperature).log_softmax(-1)
+
+
 def _draw(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
     """One token a row and its log-probability: by inverse cumulative distribution at `uniforms`, or the best one."""
-    logprobs = (logits.float() / temperature if temperature > 0 else logits.float()).log_softmax(-1)
+    logprobs = log_probabilities(logits, temperature or 1.0)
     if uniforms is None:
         token = logprobs.argmax(-1)
     else:

@@ -1,0 +1,139 @@
+"""Backbones from disk: every architecture, with and without a chat template, end tokens, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+
+import oracle
+import pytest
+import tiny_models
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM
+
+from algorithms.backbone import Backbone, load_backbone
+from algorithms.network import Network
+from neuromas_env.errors import BackboneError
+from neuromas_env.node import Incoming, NodeRequest, Position
+
+
+def request(task="1 +2", messages=(), **fields) -> NodeRequest:
+    incoming = tuple(Incoming(i + 1, f"node_{i}", text) for i, text in enumerate(messages))
+    return NodeRequest("node_0", 0, 0, "q", task, incoming, Position(1, 1), **{"max_tokens": 5} | fields)
+
+
+@pytest.mark.parametrize("template", [True, False], ids=["chat", "plain"])
+@pytest.mark.parametrize("architecture", oracle.ARCHITECTURES)
+def test_loads_from_disk_and_speaks(architecture, template, tmp_path):
+    tiny_models.make(architecture).save_pretrained(tmp_path)
+    tokenizer = tiny_models.tokenizer()
+    tokenizer.chat_template = tiny_models.TEMPLATE if template else None
+    tokenizer.save_pretrained(tmp_path)
+    backbone = load_backbone(str(tmp_path))
+    one = request(messages=("a b",))
+    ids = backbone.encode_request(one)
+    text = (
+        tokenizer.apply_chat_template(one.chat, tokenize=False, add_generation_prompt=True) if template else one.prompt
+    )
+    assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert (ids[-1] == tokenizer.convert_tokens_to_ids("<assistant>")) == template
+    network = Network.create("1", backbone)
+    (message,) = network.act([one])
+    assert message.prompt_ids == tuple(ids)
+    expected = oracle.greedy(tiny_models.make(architecture), ids, backbone.eos_ids, 5)
+    assert list(message.token_ids) == expected
+    said = [token for token in expected if token not in backbone.eos_ids]
+    assert message.text == tokenizer.decode(said, skip_special_tokens=True).strip()
+
+
+def test_thinking_is_switched_off_where_the_template_knows_it():
+    tokenizer = tiny_models.tokenizer()
+    tokenizer.chat_template = tiny_models.TEMPLATE + "{% if enable_thinking is false %} = {% endif %}"
+    backbone = Backbone.wrap(tiny_models.make("llama"), tokenizer, "llama")
+    assert backbone.encode_request(request())[-1] == tokenizer.convert_tokens_to_ids("=")
+
+
+def test_end_tokens_are_those_of_the_generation_config_and_of_the_tokenizer(tmp_path):
+    model = tiny_models.make("qwen3")
+    model.generation_config.eos_token_id = [9, 11]
+    model.save_pretrained(tmp_path)
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    assert load_backbone(str(tmp_path)).eos_ids == (9, 11, 1)
+
+
+def test_text_has_no_special_tokens_and_no_white_space_around():
+    backbone = oracle.backbone("llama")
+    ids = backbone.tokenizer.convert_tokens_to_ids(["<user>", "a", "b", "<eos>", "<pad>"])
+    assert backbone.decode(ids) == "a b"
+    assert backbone.decode([]) == ""
+
+
+def test_the_hash_tells_weights_apart_and_survives_the_disk(tmp_path):
+    one = tiny_models.save(tmp_path / "one", seed=1)
+    two = tiny_models.save(tmp_path / "two", seed=2)
+    assert load_backbone(one).weight_hash() == load_backbone(one).weight_hash() != load_backbone(two).weight_hash()
+
+
+def test_weights_never_get_a_gradient():
+    network = oracle.network("gemma3")
+    assert not any(p.requires_grad for p in network.backbone.model.parameters())
+    assert network.trainable_parameters == network.adapters.flat_NP.numel() > 0
+
+
+def broken_config(folder):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "no-such-architecture"}))
+    return folder
+
+
+def no_weights(folder):
+    tiny_models.save(folder)
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def cut_weights(folder):
+    tiny_models.save(folder)
+    (folder / "model.safetensors").write_bytes(b"\0" * 40)
+    return folder
+
+
+@pytest.mark.parametrize("make", [lambda folder: folder, broken_config, no_weights, cut_weights])
+def test_a_folder_that_holds_no_model_is_one_clear_line(make, tmp_path):
+    name = str(make(tmp_path / "model"))
+    with pytest.raises(BackboneError, match="cannot load backbone") as caught:
+        load_backbone(name)
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_hub_id_that_cannot_be_reached_is_one_clear_line(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(BackboneError, match="no-such-owner/no-such-model") as caught:
+        load_backbone("no-such-owner/no-such-model")
+    assert "\n" not in str(caught.value)
+
+
+def test_architectures_that_cannot_be_routed_are_refused():
+    small = {"vocab_size": oracle.VOCABULARY, "bos_token_id": 1, "eos_token_id": 1}
+    mamba = MambaForCausalLM(MambaConfig(**small, hidden_size=16, num_hidden_layers=1))
+    gpt2 = GPT2LMHeadModel(GPT2Config(**small, n_embd=16, n_layer=1, n_head=1))
+    for model in (mamba, gpt2):
+        with pytest.raises(BackboneError, match="'odd'"):
+            Backbone.wrap(model, tiny_models.tokenizer(), "odd")
+    with pytest.raises(BackboneError, match="dtype"):
+        load_backbone("nano", dtype="float33")
+
+
+def test_half_precision_backbones_speak_and_learn():
+    """bfloat16 weights, float32 adapters: the gradient of a fresh adapter reaches B."""
+    from algorithms.packing import TrainSample, pack
+
+    network = oracle.network("qwen3", "1", dtype=torch.bfloat16)
+    assert network.adapters.flat_NP.dtype == torch.float32
+    (message,) = network.act([request()])
+    (batch,) = pack([TrainSample(0, 0, message.prompt_ids, message.token_ids)])
+    logprobs_MT, mask_MT, _ = network.logprobs(batch)
+    assert logprobs_MT.dtype == torch.float32
+    (logprobs_MT * mask_MT).sum().backward()
+    assert float(network.adapters.grad_NP.abs().sum()) > 0
+    assert logprobs_MT[0].tolist() == pytest.approx(message.logprobs, abs=0.1)
