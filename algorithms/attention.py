@@ -110,7 +110,7 @@ class _BranchAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, pk, pv, k, v, weights = ctx.saved_tensors
-        C, K, G, R, S, D = q.shape
+        C, K, G, R, S, _ = q.shape
         P = 0 if pk is None else pk.shape[2]
         per_row = (C * K * G, R * S, -1)
         per_block = (C * K, G * R * S, -1)

@@ -42,7 +42,7 @@ def shake(adapters: StackedAdapters, scale: float = 0.1, seed: int = 0) -> None:
 
 
 def prompts(nodes: int = 3, questions: int = 2, samples: int = 3, seed: int = 0) -> tuple[list, list, list]:
-    """(nodes, prompts, groups): 12-15 common tokens a question; node 0 hears nothing, later nodes differing messages."""
+    """(nodes, prompts, groups): 12-15 common tokens a question; node 0 hears nothing, later nodes hear messages."""
     rng = random.Random(seed)
     rows = []
     for node in range(nodes):

@@ -161,11 +161,11 @@ def test_initial_adapters_come_from_the_seed_alone():
 def test_adapters_that_do_not_fit_are_refused(tmp_path):
     backbone = oracle.backbone("llama")
     StackedAdapters(backbone, 1, rank=4).save_node(0, tmp_path)
-    with pytest.raises(CheckpointError, match="rank 4 .* expected rank 8"):
+    with pytest.raises(CheckpointError, match=r"rank 4 .* expected rank 8"):
         StackedAdapters(backbone, 1, rank=8).load_node(0, tmp_path)
+    state = StackedAdapters(backbone, 1, rank=4).node_state(0)
+    state["base_model.model.extra.lora_A.weight"] = torch.zeros(1)
     with pytest.raises(CheckpointError, match="does not fit this backbone"):
-        state = StackedAdapters(backbone, 1, rank=4).node_state(0)
-        state["base_model.model.extra.lora_A.weight"] = torch.zeros(1)
         StackedAdapters(backbone, 1, rank=4).load_node_state(0, state)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="cannot read the adapter"):

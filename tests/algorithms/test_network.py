@@ -115,7 +115,7 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
     backbone = oracle.backbone("llama")
     network = Network.create("2-1", backbone, rank=2)
     network.save(tmp_path)
-    with pytest.raises(CheckpointError, match="node_2.*topology 1-1 has"):
+    with pytest.raises(CheckpointError, match=r"node_2.*topology 1-1 has"):
         Network.create("1-1", backbone, rank=2).load_adapters(tmp_path)
     with pytest.raises(CheckpointError, match="does not fit this backbone"):
         Network.load(tmp_path, other_backbone())
