@@ -86,7 +86,7 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     return low, high
 
 
-def clustered_interval(values_SQ: np.ndarray, resamples: int = 4000) -> tuple[float, float]:
+def clustered_interval(values_SQ: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the mean over S seeds and Q questions, both resampled.
 
     Every seed answers the same questions, so the S·Q outcomes are not independent: a hard question is hard for every

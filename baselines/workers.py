@@ -68,7 +68,9 @@ def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone |
                     active.remove(entry)
                     _check_end(*entry)
         finally:
+            patience = time.monotonic() + 2.0  # a Ctrl-C in a terminal reaches the workers too: they save and end
             for _, process, _ in active:
+                process.join(max(0.0, patience - time.monotonic()))
                 process.terminate()
             for _, process, _ in active:
                 process.join()
@@ -83,6 +85,8 @@ def _check_end(config: TrainConfig, process: Any, receiver: Connection) -> None:
         kind, text = "error", f"its process ended with exit code {process.exitcode}"
     if kind == "usage":
         raise UsageError(text)
+    if kind == "interrupted":
+        raise KeyboardInterrupt
     if kind != "done":
         raise TrainingError(f"training in {config.folder} failed: {text}")
 
@@ -101,7 +105,7 @@ def _work(config_json: Mapping[str, Any], sender: Connection, parent: int) -> No
     except UsageError as error:
         sender.send(("usage", str(error)))
     except KeyboardInterrupt:
-        sender.send(("error", "interrupted"))
+        sender.send(("interrupted", ""))
     except Exception as error:
         import traceback
 
