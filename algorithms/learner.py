@@ -70,10 +70,11 @@ def backward(
     for part in pack([rollout.samples[index] for index in trained], micro_batch_tokens):
         logprobs_MT, mask_MT, order = network.logprobs(part, temperature)
         rows = trained[np.asarray(order, dtype=np.int64)]
-        old_logprobs_MT = torch.zeros_like(logprobs_MT)
+        sampled_MT = np.zeros(logprobs_MT.shape, dtype=np.float32)
         for place, row in enumerate(rows):
             sampled = rollout.turns[row].message.logprobs
-            old_logprobs_MT[place, : len(sampled)] = torch.tensor(sampled, dtype=logprobs_MT.dtype)
+            sampled_MT[place, : len(sampled)] = sampled
+        old_logprobs_MT = torch.from_numpy(sampled_MT).to(logprobs_MT)
         loss = algorithm.loss(
             logprobs_MT,
             old_logprobs_MT,

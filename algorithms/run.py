@@ -19,7 +19,7 @@ from neuromas_env.errors import CheckpointError, UsageError
 
 from .checkpoint import Checkpoint, checkpoints
 from .config import TrainConfig, differences
-from .files import write_json
+from .files import TEMPORARY, write_json
 from .metrics import Row, read_rows
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .network import Network
 
 FORMAT = 1
+STARTED = frozenset({"checkpoints", "transcripts", "topology.json", ".lock"})
+"""What a start that was killed before it wrote `config.json` may have left."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def check_free(folder: Path, resume: bool) -> bool:
         return True
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; a run needs a folder")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name not in STARTED and TEMPORARY not in path.name for path in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run: choose another --out")
     return False
 

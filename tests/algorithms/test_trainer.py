@@ -296,6 +296,10 @@ def test_folders_are_refused_with_their_reason(config, backbone, tmp_path):
     (tmp_path / "letters" / "dear.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
         train(replace(config, out=str(tmp_path / "letters")), task=ECHO, backbone=backbone)
+    started = tmp_path / "started"  # a kill between the first folder and config.json
+    (started / "checkpoints").mkdir(parents=True)
+    (started / ".partial-config.json").write_text("{")
+    assert train(replace(config, updates=1, out=str(started)), resume=True, task=ECHO, backbone=backbone).finished
     with pytest.raises(UsageError, match=r"cannot write the run folder|is a file"):
         train(replace(config, out=str(tmp_path / "letters" / "dear.txt" / "run")), task=ECHO, backbone=backbone)
 
