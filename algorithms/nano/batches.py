@@ -16,13 +16,14 @@ from .vocabulary import BOS, EOS, words
 @dataclass(frozen=True, slots=True)
 class Batch:
     """D documents padded to L tokens. `labels_DL` holds the next token where a reply is learnt and -100 elsewhere;
-    `kinds_DL` numbers the behaviour there. `mask_D1LL` is True where a token may look."""
+    `kinds_DL` numbers the behaviour there; `marked_DL` is True in the question. `mask_D1LL` is True where a token may look."""
 
     ids_DL: torch.Tensor
     positions_DL: torch.Tensor
     mask_D1LL: torch.Tensor
     labels_DL: torch.Tensor
     kinds_DL: torch.Tensor
+    marked_DL: torch.Tensor
 
 
 class Batcher:
@@ -49,15 +50,16 @@ class Batcher:
         ids_DL, positions_DL, branches_DL, labels_DL, kinds_DL = map(torch.from_numpy, columns)
         same_DLL = branches_DL[:, :, None] == branches_DL[:, None, :]
         mask_DLL = (same_DLL | (branches_DL == 0)[:, None, :]) & torch.ones(length, length, dtype=torch.bool).tril()
-        return Batch(ids_DL, positions_DL, mask_DLL[:, None], labels_DL, kinds_DL)
+        return Batch(ids_DL, positions_DL, mask_DLL[:, None], labels_DL, kinds_DL, branches_DL == 0)
 
     def _row(self, document: Document) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
         question = [self.ids[word] for word in [BOS, *document.question]]
         row = list(question)
         positions = list(range(len(question)))
         numbers = [0] * len(question)
-        labels = [-100] * len(question)
-        kinds = [0] * len(question)
+        marks = ["", *(document.marks or [""] * len(document.question))]
+        labels = [self.ids[mark] if mark else -100 for mark in marks]
+        kinds = [self.kinds.setdefault("marks", len(self.kinds))] * len(question)
         for number, branch in enumerate(document.branches, start=1):
             suffix = [self.ids[word] for word in branch.suffix]
             reply = [self.ids[word] for word in branch.reply]

@@ -32,8 +32,13 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Document:
+    """A question and its branches. `marks`, where given, names for each word of the question the word that the model
+    shall predict there ("" for none): a dense hint at the question's structure, such as the number of an instruction.
+    """
+
     question: list[str]
     branches: list[Branch]
+    marks: Sequence[str] = ()
 
 
 class Corpus(Protocol):

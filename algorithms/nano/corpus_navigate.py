@@ -22,11 +22,16 @@ NOTES = {"on track": 0.70, "off track": 0.20, "answer": 0.05, "junk": 0.05}
 
 
 def entry(walker: Walker) -> str:
-    return f"{walker.count}{HEADINGS[walker.heading]} {coordinate(walker.x)} {coordinate(walker.y)}"
+    return f"{walker.done}{HEADINGS[walker.heading]} {coordinate(walker.x)} {coordinate(walker.y)}"
 
 
 def in_range(walker: Walker) -> bool:
     return max(abs(walker.x), abs(walker.y)) <= MAX_COORDINATE
+
+
+def quote(instruction: Instruction) -> list[str]:
+    """What sets an instruction apart, and no more: the first word must be looked up from the number alone."""
+    return [word for word in str(instruction).split() if word not in ("Take", "Turn", "step", "steps")]
 
 
 class Walk:
@@ -36,10 +41,17 @@ class Walk:
         self.instructions = instructions
         self.prompt = render(instructions, face)
 
+    @property
+    def marks(self) -> list[str]:
+        """For each word of an instruction its number: finding an instruction by number is what forms last."""
+        numbered = [f"{n}:" for n, i in enumerate(self.instructions, start=1) for _ in str(i).split()]
+        before = self.prompt.split().index(str(self.instructions[0]).split()[0])
+        return [""] * before + numbered + [""] * (len(self.prompt.split()) - before - len(numbered))
+
     def onwards(self, walker: Walker, count: int | None = None) -> list[Walker]:
         """The states after `walker`, at most `count` of them."""
         states = []
-        for instruction in self.instructions[walker.count :][:count]:
+        for instruction in self.instructions[walker.done :][:count]:
             states.append(walker := walker.follow(instruction))
         return states
 
@@ -50,13 +62,18 @@ class Walk:
 
 class NavigateCorpus:
     def document(self, rng: random.Random, progress: float, branches: int) -> Document:
-        highest = 4 if progress < 0.1 else 9 if rng.random() < 0.95 else 10
+        highest = self.highest(progress)
+        highest += highest == 9 and rng.random() < 0.05
         walk, face = self._walk(rng, highest)
-        drills = 0.7 if progress < 0.15 else 0.45 if progress < 0.5 else 0.2
+        drills = 0.8 if progress < 0.1 else 0.4 if progress < 0.5 else 0.2
         made = [
             self._drill(rng, walk, face) if rng.random() < drills else self._branch(rng, walk) for _ in range(branches)
         ]
-        return Document(walk.prompt.split(), made)
+        return Document(walk.prompt.split(), made, walk.marks)
+
+    def highest(self, progress: float) -> int:
+        """The longest walks: 4 instructions at first, one more at a time, 9 after a fifth of pretraining."""
+        return min(9, max(4, int(4 + (progress - 0.05) / 0.03)))
 
     def _walk(self, rng: random.Random, highest: int) -> tuple[Walk, bool]:
         while True:
@@ -67,9 +84,10 @@ class NavigateCorpus:
                 return walk, face
 
     def _drill(self, rng: random.Random, walk: Walk, face: bool) -> Branch:
-        if rng.random() < 0.55:
+        if rng.random() < 0.6:
             place = rng.randrange(len(walk.instructions))
-            return Branch("navigate/quote", ["quote", f"{place + 1}:"], str(walk.instructions[place]).split())
+            number = f"{place + 1}:" if rng.random() < 0.4 else f"{place + 1}{rng.choice(HEADINGS)}"
+            return Branch("navigate/quote", ["quote", number], quote(walk.instructions[place]))
         size = MAX_COORDINATE - 10
         heading = 0 if face else rng.randrange(4)
         before = Walker(_coordinate(rng, size), _coordinate(rng, size), heading, rng.randrange(10))
@@ -118,7 +136,7 @@ class NavigateCorpus:
                 return walker
 
     def _reply(self, rng: random.Random, walk: Walk, source: Walker, instruction: str) -> tuple[str, str]:
-        left = len(walk.instructions) - source.count
+        left = len(walk.instructions) - source.done
         if instruction == ANSWER_NOW:
             return "direct", walk.answer(source)
         if instruction == THINK:
@@ -136,7 +154,7 @@ class NavigateCorpus:
             case "copy":
                 return kind, entry(source)
             case "skip":
-                return kind, entry(Walker(source.x, source.y, source.heading, source.count + 1))
+                return kind, entry(Walker(source.x, source.y, source.heading, source.done + 1))
             case _:
                 return kind, junk(rng)
 
@@ -155,4 +173,4 @@ def _source(rng: random.Random, states: Sequence[Walker]) -> Walker:
     """The state a reply builds on: of the most advanced note, or of any; the start where there is none."""
     if not states:
         return Walker()
-    return max(states, key=lambda s: s.count) if rng.random() < 0.5 else rng.choice(states)
+    return max(states, key=lambda s: s.done) if rng.random() < 0.5 else rng.choice(states)

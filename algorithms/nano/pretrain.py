@@ -1,6 +1,6 @@
 """`neuromas pretrain-nano`: make the embedded backbone from synthetic text.
 
-The model is a small Llama in Hugging Face format. The loss is on replies only. Matrices are trained with Muon, the
+The model is a small Llama in Hugging Face format. The loss is on replies and marks only. Matrices are trained with Muon, the
 rest with AdamW; the learning rate warms up, stays, and falls linearly to zero over the second half, when the facts
 that were slow to form settle. The same seed and thread count give the same weights.
 """
@@ -35,10 +35,10 @@ class PretrainConfig:
     """Folder for the finished model, in Hugging Face format."""
     seed: int = 0
     """Seeds the weights and the text."""
-    steps: int = 4800
+    steps: int = 3800
     """Optimizer steps."""
     documents: int = 32
-    """Questions a step; half of them chains, half walks."""
+    """Questions a step: one chain to three walks, which are harder."""
     branches: int = 8
     """Replies learnt on each question."""
     width: int = 96
@@ -78,11 +78,20 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> L
     )
 
 
-def reply_losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Loss, correctness and kind of each learnt token; only their logits are computed."""
-    hidden_DLH = model.model(
-        input_ids=batch.ids_DL, position_ids=batch.positions_DL, attention_mask=batch.mask_D1LL, use_cache=False
-    ).last_hidden_state
+def token_losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss, correctness and kind of each learnt token; only their logits are computed.
+
+    The marks of a question are read off halfway up the model, so that the layers above can look words up by them.
+    """
+    output = model.model(
+        input_ids=batch.ids_DL,
+        position_ids=batch.positions_DL,
+        attention_mask=batch.mask_D1LL,
+        use_cache=False,
+        output_hidden_states=True,
+    )
+    halfway_DLH = model.model.norm(output.hidden_states[len(model.model.layers) // 2])
+    hidden_DLH = torch.where(batch.marked_DL[..., None], halfway_DLH, output.last_hidden_state)
     learnt_DL = batch.labels_DL >= 0
     logits_KV = model.lm_head(hidden_DLH[learnt_DL])
     labels_K = batch.labels_DL[learnt_DL]
@@ -120,7 +129,7 @@ def pretrain(config: PretrainConfig, log: Callable[[str], None] = print) -> Path
     tokenizer = build_tokenizer()
     model = build_model(config, tokenizer)
     optimizers = build_optimizers(model, config)
-    batcher = Batcher([ChainCorpus(), NavigateCorpus()], config.documents, config.branches, config.seed)
+    batcher = Batcher([ChainCorpus(), *[NavigateCorpus()] * 3], config.documents, config.branches, config.seed)
     started = time.perf_counter()
     log(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} words")
     with report_file:
@@ -128,7 +137,7 @@ def pretrain(config: PretrainConfig, log: Callable[[str], None] = print) -> Path
             progress = step / config.steps
             for optimizer, peak in zip(optimizers, (config.muon_learning_rate, config.adam_learning_rate), strict=True):
                 optimizer.param_groups[0]["lr"] = peak * rate(progress)
-            loss = reply_losses(model, batcher.batch(step, progress))[0].mean()
+            loss = token_losses(model, batcher.batch(step, progress))[0].mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
@@ -151,7 +160,7 @@ def evaluate(model: LlamaForCausalLM, batcher: Batcher, progress: float) -> dict
     losses: list[float] = []
     right: Mapping[int, list[float]] = defaultdict(list)
     for step in range(8):
-        losses_K, right_K, kinds_K = reply_losses(model, batcher.batch(step, progress, stream="validation"))
+        losses_K, right_K, kinds_K = token_losses(model, batcher.batch(step, progress, stream="validation"))
         losses += losses_K.tolist()
         for kind, correct in zip(kinds_K.tolist(), right_K.tolist(), strict=True):
             right[kind].append(float(correct))

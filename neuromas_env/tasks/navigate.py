@@ -33,19 +33,19 @@ STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (x, y) of a step towards N, E, S, 
 
 
 class Walker(NamedTuple):
-    """Where the walk stands after `count` instructions."""
+    """Where the walk stands after `done` instructions."""
 
     x: int = 0
     y: int = 0
     heading: int = 0
-    count: int = 0
+    done: int = 0
 
     def follow(self, instruction: Instruction) -> Walker:
         if not instruction.steps:
-            return Walker(self.x, self.y, (self.heading + instruction.quarter) % 4, self.count + 1)
+            return Walker(self.x, self.y, (self.heading + instruction.quarter) % 4, self.done + 1)
         dx, dy = STEPS[(self.heading + instruction.quarter) % 4]
         x, y = self.x + dx * instruction.steps, self.y + dy * instruction.steps
-        return Walker(x, y, self.heading, self.count + 1)
+        return Walker(x, y, self.heading, self.done + 1)
 
 
 class Instruction(NamedTuple):
