@@ -153,7 +153,7 @@ def compare(
     from .compare import Comparison, add_equal_budget, check_names, check_writable, parse_methods, run_comparison
     from .evaluate import choose_questions
     from .plot import check_plot_path, draw
-    from .report import about, print_table, scope
+    from .report import about, against_votes, print_table, scope
     from .results import write_results
 
     console = Console(file=sys.stderr, soft_wrap=True)
@@ -188,12 +188,14 @@ def compare(
     if added:
         console.print("added self-consistency at the network's sampled tokens: no gain counts that does not beat it")
     with interruptible(console), console.status("") as status:
-        rows, _ = run_comparison(comparison, say=status.update)
+        rows, outcomes = run_comparison(comparison, say=status.update)
     for path in (folder / "results.json", *filter(None, (json,))):
         write_results(path, rows)
     if plot:
         draw(rows, plot, about(rows[0]), scope(rows))
     print_table(rows, Console(), f"{about(rows[0])}: {scope(rows)}")
+    for line in against_votes(rows, outcomes):
+        print(line)
     kept = ", ".join(str(path) for path in (json or folder / "results.json", plot) if path)
     console.print(f"written: {kept}; runs under {folder}", highlight=False)
 

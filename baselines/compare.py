@@ -31,7 +31,7 @@ from neuromas_env.transcripts import TranscriptWriter
 
 from .base import Context, Method, make_method
 from .evaluate import ask, make_row
-from .results import Outcomes, Row, aggregate, paired_difference
+from .results import Outcomes, Row, aggregate
 from .self_consistency import SelfConsistency
 from .training import TrainedMethod, digest, run_method, slug
 from .workers import train_all
@@ -234,13 +234,6 @@ def _read_cell(path: Path, key: dict[str, Any], seed: int) -> Cell | None:
         return None
     row = Row.from_json(data["row"])
     return Cell(dataclasses.replace(row, seed=seed), Outcomes.from_json(data["outcomes"]))
-
-
-def difference(outcomes: dict[str, list[Outcomes]], first: str, second: str) -> tuple[float, float, float]:
-    """Accuracy of `first` less that of `second` on the same seeds and questions, with its 95 % interval."""
-    return paired_difference(
-        np.stack([each.correct_Q for each in outcomes[first]]), np.stack([each.correct_Q for each in outcomes[second]])
-    )
 
 
 def parse_methods(text: str) -> list[Method]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from .plot import arrange, count
-from .results import Row
+from .results import Outcomes, Row, paired_difference
 
 COLUMNS = (
     "accuracy %\n(95 % interval)", "un-\nparsed", "\ncalls", "tokens\nin", "\nout", "trained\nparams", "train\ntime"
@@ -48,6 +49,27 @@ def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
         )
     console.print(title, style="bold", highlight=False, soft_wrap=True)
     console.print(table)
+
+
+def against_votes(rows: Sequence[Row], outcomes: Mapping[str, Sequence[Outcomes]]) -> list[str]:
+    """Each trained method beside self-consistency at equal sampled tokens, in words; the difference is paired."""
+    matched = (row for row in rows if row.seed is None and row.method.partition(":")[0] == "self-consistency")
+    votes = next(matched, None)
+    lines = []
+    for row in rows:
+        if votes is None or row.seed is not None or not row.trainable_parameters or row.extra.get("silenced"):
+            continue
+        mean, low, high = (100 * value for value in difference(outcomes, row.method, votes.method))
+        verdict = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
+        lines.append(f"{row.method}: {mean:+.1f} points ({low:+.1f} to {high:+.1f}), {verdict} {votes.method}")
+    return lines
+
+
+def difference(outcomes: Mapping[str, Sequence[Outcomes]], first: str, second: str) -> tuple[float, float, float]:
+    """Accuracy of `first` less that of `second` on the same seeds and questions, with its 95 % interval."""
+    return paired_difference(
+        np.stack([each.correct_Q for each in outcomes[first]]), np.stack([each.correct_Q for each in outcomes[second]])
+    )
 
 
 def scope(rows: Sequence[Row]) -> str:

@@ -2,9 +2,10 @@
 
 Two budgets are made equal. *Trainable parameters*: the one adapter has the rank of all the network's adapters together
 (3 nodes of rank 8: rank 24), and alpha grows alike, so that the scale alpha / rank of an adapter stays. *Sampled
-tokens*: the network spends several calls on an episode where a single model spends one, so it takes as many times more
-updates (3 for `1-1-1`), of the same questions and samples each. Messages differ in length, so the tokens that were
-really sampled in training stand in the results (`training_sampled_tokens`).
+messages*: the network makes several calls in an episode where a single model makes one, so it takes as many times more
+updates (3 for `1-1-1`), of the same questions and samples each. Both may then sample as many tokens; how many they did
+sample, given the lengths they learn, stands in the results (`training_sampled_tokens`), and `single-rl:updates=N`
+trains longer.
 
 The learning rate is its own, because a single adapter of larger rank needs another one: 1e-3 unless set by
 `single-rl:learning_rate=...`. Give it the same care on the validation split that the network gets.
@@ -27,7 +28,7 @@ LEARNING_RATE = 1e-3
 
 class SingleRL(TrainedMethod):
     name = "single-rl"
-    summary = "one model trained by reinforcement learning, with the network's trainable parameters and tokens"
+    summary = "one model trained by reinforcement learning, with the network's trainable parameters and training calls"
 
     def graph(self) -> Topology:
         return Topology.parse("1")

@@ -112,15 +112,14 @@ def introduction(question: str, answer: str) -> str:
         "[bold]neuromas demo[/bold]: a question is a chain of operations modulo 10, such as\n"
         f"    {question}    (answer: {answer})\n"
         "A message holds 8 tokens, too few to work a chain through, so one call mostly guesses. Now a network of\n"
-        "three nodes (1-1-1) and, with the same trainable parameters and sampled tokens, a single model learn from\n"
+        "three nodes (1-1-1) and, with as many trainable parameters and training calls, a single model learn from\n"
         "the reward of their final answers alone; then all methods are asked the same held-out questions.\n"
     )
 
 
 def findings(rows: Sequence[Row], outcomes: dict[str, list[Outcomes]]) -> list[str]:
     """What the rows say, in words that follow the figures wherever they fall."""
-    from baselines.compare import difference
-    from baselines.report import percent
+    from baselines.report import difference, percent
 
     totals = {row.method: row for row in rows if row.seed is None}
     network = totals[NETWORK]

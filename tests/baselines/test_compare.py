@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import baselines.compare
 import baselines.workers
@@ -65,6 +67,7 @@ def test_a_comparison_has_a_row_a_method_and_seed_and_their_aggregates(
     said = capsys.readouterr()
     assert "added self-consistency" in said.err
     assert "neuromas:1-1-1" in said.out
+    assert said.out.count(" points (") == 2  # both trained methods, beside the votes at equal tokens
     for transcript in (tmp_path / "out" / "transcripts").iterdir():
         assert len(replay(transcript)) == 24
 
@@ -169,6 +172,7 @@ def test_evaluate_measures_a_run_and_silences_nodes(
     silenced = next(row for row in rows if row["method"].endswith("(layer 1 silenced)"))
     for name in ("accuracy", "prompt_tokens", "sampled_tokens", "calls", "trainable_parameters", "unparsed"):
         assert row[name] == silenced[name]
+    assert row["prompt_tokens"] < rows[0]["prompt_tokens"]  # nobody hears what node_0 says
     assert len(replay(transcript)) == 24
 
 
@@ -252,3 +256,33 @@ def test_a_run_whose_checkpoint_is_of_another_topology_is_refused(
 def test_an_unfinished_or_foreign_folder_is_no_run(complain: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "config.json" in complain("evaluate", tmp_path / "empty", "chain")
+
+
+def test_a_run_is_compared_by_name_as_what_it_is(
+    comparison: Callable[..., list[dict[str, Any]]],
+    complain: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained = comparison(methods="neuromas:1-1-1")
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    monkeypatch.setattr("algorithms.train", None)  # it is not trained again
+    rows = comparison(methods=f"{run},direct", seeds=2)
+    assert rows[0]["method"] == f"neuromas:1-1-1:run={run}"
+    assert [row["accuracy"] for row in rows[:3]] == [trained[0]["accuracy"]] * 3  # greedy: every seed alike
+    assert rows[-1]["method"] == "self-consistency"  # a trained network is never without it
+    assert "1-1-1" in complain("compare", "coin", "--methods", f"neuromas:2-1:run={run}")
+    assert "training options" in complain("compare", "coin", "--methods", f"neuromas:1-1-1:run={run}:updates=3")
+    assert "config.json" in complain("compare", "coin", "--methods", f"neuromas:1-1-1:run={tmp_path}")
+
+
+def test_a_run_is_not_judged_on_other_weights(
+    comparison: Callable[..., list[dict[str, Any]]], complain: Callable[..., str], tmp_path: Path, backbone_folder: Path
+) -> None:
+    comparison(methods="neuromas:1-1-1")
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    other = tmp_path / "other"
+    shutil.copytree(backbone_folder, other)
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+    assert "other weights" in complain("evaluate", run, "coin", "--backbone", other, "--questions", 4)
