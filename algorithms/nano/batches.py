@@ -16,7 +16,8 @@ from .vocabulary import BOS, EOS, words
 @dataclass(frozen=True, slots=True)
 class Batch:
     """D documents padded to L tokens. `labels_DL` holds the next token where a reply is learnt and -100 elsewhere;
-    `kinds_DL` numbers the behaviour there; `marked_DL` is True in the question. `mask_D1LL` is True where a token may look."""
+    `kinds_DL` numbers the behaviour there; `marked_DL` is True in the question. `mask_D1LL` is True where
+    a token may look."""
 
     ids_DL: torch.Tensor
     positions_DL: torch.Tensor
