@@ -12,7 +12,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,40 +22,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from neuromas_env.errors import UsageError
 
 from .batches import Batch, Batcher
+from .config import PretrainConfig
 from .corpus_chain import ChainCorpus
 from .corpus_navigate import NavigateCorpus
 from .vocabulary import build_tokenizer
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """How the embedded backbone is made."""
-
-    out: Path
-    """Folder for the finished model, in Hugging Face format."""
-    seed: int = 0
-    """Seeds the weights and the text."""
-    steps: int = 3800
-    """Optimizer steps."""
-    documents: int = 32
-    """Questions a step: one chain to three walks, which are harder."""
-    branches: int = 8
-    """Replies learnt on each question."""
-    width: int = 96
-    """Size of the residual stream; a multiple of 32, the size of a head."""
-    layers: int = 4
-    """Number of transformer blocks."""
-    feed_forward: int = 256
-    """Width of the feed-forward layers."""
-    muon_learning_rate: float = 0.008
-    """Peak learning rate of the matrices. At 0.02 the look-up of instructions by number never formed; here it does
-    within 300 steps."""
-    adam_learning_rate: float = 2e-3
-    """Peak learning rate of embeddings and norms."""
-    threads: int = 1
-    """CPU threads."""
-    report_every: int = 250
-    """Steps between two reports."""
 
 
 def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
