@@ -34,6 +34,7 @@ def demo(out: Path = Path("neuromas-demo"), questions: int = 1000, seed: int = 0
         seed: Decides the training questions, the initial adapters and every sampled token.
         jobs: How many trainings run at once; without it, one a CPU core.
     """
+    started = time.monotonic()
     from rich.console import Console
 
     from baselines.commands import default_jobs, interruptible, load, row_details, training_config
@@ -61,7 +62,6 @@ def demo(out: Path = Path("neuromas-demo"), questions: int = 1000, seed: int = 0
         workers=jobs or default_jobs(training),
         details=row_details(None, DIFFICULTY, None),
     )
-    started = time.monotonic()
     console.print(introduction(comparison.questions[0].prompt, comparison.questions[0].answer))
     with interruptible(console), console.status("") as status:
         rows, outcomes = run_comparison(comparison, say=status.update)
