@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,13 +28,13 @@ def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
     Accuracy comes with its 95 % interval; calls and tokens are per question. It fits 80 columns for usual names.
     """
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, header_style="bold")
-    table.add_column("\nmethod", no_wrap=True)
+    table.add_column("\nmethod", overflow="fold")
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for row in arrange(rows):
         silenced = row.extra.get("silenced_name")
-        name = f"  └ {silenced}" if silenced else row.method
-        if row.extra.get("samples"):
+        name = f"  └ {silenced}" if silenced else re.sub(":run=[^ ]*", "", row.method)
+        if row.extra.get("samples") and "@" not in name:
             name += f" ({row.extra['samples']:g})"
         training = row.extra.get("training_seconds")
         table.add_row(
