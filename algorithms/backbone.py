@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -175,14 +176,17 @@ def _render(tokenizer: Any, system: str, user: str) -> str:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """Without the progress bars of transformers, which would stand among a command's own lines."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+def _quiet(local: bool) -> Iterator[None]:
+    """Without the retry warnings of the hub and, for a local model, without progress bars: an error is one line."""
+    shown, level = logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    if local:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        hub_logging.set_verbosity(level)
+        if local and shown:
             logging.enable_progress_bar()
 
 
@@ -199,9 +203,9 @@ def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu")
             "the embedded backbone is missing from this installation; `neuromas pretrain-nano` makes it"
         )
     try:
-        config = AutoConfig.from_pretrained(source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        with _without_bars() if Path(source).is_dir() else nullcontext():
+        with _quiet(local=Path(source).is_dir()):
+            config = AutoConfig.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source)
             model: Any = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=getattr(torch, dtype))
         model.to(device)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:

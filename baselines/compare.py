@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -268,5 +269,9 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
     parent = path
     while not parent.exists():
         parent = parent.parent
-    if not (parent.is_dir() or parent == path) or not os.access(parent, os.W_OK):
-        raise UsageError(f"{path} cannot be written: {parent} is no folder that you may write to")
+    home = parent.parent if parent == path and not folder else parent
+    try:
+        with tempfile.TemporaryFile(dir=home):  # permissions alone do not tell, for root say
+            pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {home} takes no files ({error.strerror})") from None
