@@ -14,10 +14,12 @@ class PretrainConfig:
     """Folder for the finished model, in Hugging Face format."""
     seed: int = 0
     """Seeds the weights and the text."""
-    steps: int = 3800
-    """Optimizer steps."""
+    walk_steps: int = 2800
+    """Optimizer steps of the first stage, mostly on walks."""
+    chain_steps: int = 1200
+    """Optimizer steps of the second stage, mostly on chains."""
     documents: int = 32
-    """Questions a step: one chain to three walks, which are harder."""
+    """Questions a step."""
     branches: int = 8
     """Replies learnt on each question."""
     width: int = 96

@@ -47,11 +47,28 @@ def junk(rng: random.Random) -> str:
 
 
 class ChainCorpus:
+    """Chains of one or two operations up to the share `easy` of a stage, and of up to six after it.
+
+    With `drills`, some branches are bare facts such as `5 +8` → `3`: more at first, few in the end.
+    """
+
+    def __init__(self, easy: float = 0.1, drills: bool = False) -> None:
+        self.easy, self.drills = easy, drills
+
     def document(self, rng: random.Random, progress: float, branches: int) -> Document:
-        highest = 2 if progress < 0.1 else SLOTS - 1
+        highest = 2 if progress < self.easy else SLOTS - 1
         while split_of(str(question := draw_state(rng, highest, lowest=1))) != "train":
             pass
-        return Document(str(question).split(), [self._branch(rng, question, highest) for _ in range(branches)])
+        drills = 0.0 if not self.drills else 0.4 if progress < self.easy else 0.1
+        made = [
+            self._drill(rng) if drills and rng.random() < drills else self._branch(rng, question, highest)
+            for _ in range(branches)
+        ]
+        return Document(str(question).split(), made)
+
+    def _drill(self, rng: random.Random) -> Branch:
+        value, operation = rng.randrange(10), rng.choice(OPERATIONS)
+        return Branch("chain/fact", ["update", str(value), operation], [str(apply(value, operation))])
 
     def _branch(self, rng: random.Random, question: State, highest: int) -> Branch:
         notes: list[str] = []

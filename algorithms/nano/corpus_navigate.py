@@ -61,7 +61,13 @@ class Walk:
 
 
 class NavigateCorpus:
+    """Walks that grow longer, with fewer and fewer drills; without `curriculum`, as they are at the end."""
+
+    def __init__(self, curriculum: bool = True) -> None:
+        self.curriculum = curriculum
+
     def document(self, rng: random.Random, progress: float, branches: int) -> Document:
+        progress = progress if self.curriculum else 1.0
         highest = self.highest(progress)
         highest += highest == 9 and rng.random() < 0.05
         walk, face = self._walk(rng, highest)
