@@ -50,7 +50,7 @@ class TrainConfig:
     """Questions in a batch."""
     samples: int = 8
     """Episodes of each question in a batch."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     """The highest learning rate of Adam."""
     schedule: Schedule = "linear"
     """How the learning rate falls after its warm-up."""
