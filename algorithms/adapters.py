@@ -76,6 +76,7 @@ class StackedAdapters:
             linears = tuple(backbone.targets[site.name] for site in group)
             values, grads = self._views(self.flat_NP, group), self._views(self.grad_NP, group)
             self.groups.append(Group(linears, rank, values, grads))
+        self._where = {name: (group, i) for group in self.groups for i, name in enumerate(group.names)}
         for node in range(num_nodes):
             self.initialise(node, seed)
         merged = sum(self._weights(group) for group in self.groups) * num_nodes
@@ -117,7 +118,7 @@ class StackedAdapters:
             for group in self.groups:
                 group.update_merged(self.scaling)
             self._merged_version = self.flat_NP._version
-        return StackedRoute(self.groups, segments, self.scaling, self.merge, self.parameter)
+        return StackedRoute(self._where, segments, self.scaling, self.merge, self.parameter)
 
     def node_state(self, node: int) -> dict[str, Tensor]:
         """The tensors of one node under the names of peft, on the CPU."""

@@ -3,7 +3,7 @@
 A batch is one flat sequence of tokens without padding. A *block* is a shared prefix followed by its branches (the
 samples of one question at one node); a branch sees its block's prefix and itself. All other layers of the model act
 on single tokens, so only attention needs to know the structure: it is handed a `Layout` through the keyword
-arguments of the model's forward pass.
+arguments of the model's forward pass. Keys and values of a prefix are never copied to its branches.
 
 Dimensions: L tokens, C blocks, G branches a block, P prefix, S branch, T keys of a branch while decoding,
 H heads, K key-value heads, R = H / K, D head size. Padding exists inside attention only.
@@ -11,6 +11,7 @@ H heads, K key-value heads, R = H / K, D head size. Padding exists inside attent
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -23,8 +24,12 @@ IMPLEMENTATION = "neuromas"
 FAR = 1 << 30  # the position of a padding key: later than every query
 
 
+Prefix = tuple[Tensor | None, Tensor | None, Tensor | None]  # q [C, H, P, D], k and v [C, K, P, D]; None where P = 0
+Own = tuple[Tensor, Tensor, Tensor]  # q [C, K, G, R, S, D], k and v [C, K, G, S, D]
+
+
 class Layout(Protocol):
-    """The structure of one flat batch. q_HLD is [H, L, D]; k and v are [K, L, D]; returns [L, H, D]."""
+    """The structure of one flat batch. q is [H, L, D]; k and v are [K, L, D]; returns [L, H, D]."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor: ...
 
@@ -64,102 +69,80 @@ def _as_bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min / 2)
 
 
-def _branch_weights(q: Tensor, pk: Tensor | None, k: Tensor, bias: Tensor | None, scaling: float) -> Tensor:
+@dataclass(frozen=True)
+class Bias:
+    """What is added to scores, for all layers of one window: prefix on itself [P, P] (None: causal), branches on the
+    prefix [C·K, 1 or G·R·S, P] (None: all is seen), branches on themselves, broadcast to [C·K·G, R·S, T] (None)."""
+
+    among: Tensor | None
+    shared: Tensor | None
+    own: Tensor | None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the rows of flat tokens × heads go, padded and head-major, and from where they come back.
+
+    `spread_Z` are rows of the flat batch, first [C, heads, P] of the prefixes, then [C, K, G, heads / K, S] of the
+    branches; `back` is the padded place of every flat row; `padding` are the places that stand for nothing.
+    """
+
+    spread_Z: Tensor
+    back: Tensor
+    padding: Tensor
+
+    @classmethod
+    def of(cls, prefix_CP: Tensor, branch_CGS: Tensor, valid_Z: Tensor, heads: int, K: int, tokens: int) -> Places:
+        """`valid_Z` tells padding from tokens, for one head: [C, P] then [C, G, S]."""
+        (C, P), (_, G, S), R = prefix_CP.shape, branch_CGS.shape, heads // K
+        head = torch.arange(heads, device=prefix_CP.device)
+        prefix = prefix_CP[:, None] * heads + head[:, None]
+        branch = branch_CGS[:, None, :, None] * heads + head.view(K, 1, R, 1)
+        spread_Z = torch.cat([prefix.reshape(-1), branch.reshape(-1)])
+        valid_prefix = valid_Z[: C * P].view(C, 1, P).expand(C, heads, P)
+        valid_branch = valid_Z[C * P :].view(C, 1, G, 1, S).expand(C, K, G, R, S)
+        valid = torch.cat([valid_prefix.reshape(-1), valid_branch.reshape(-1)])
+        back = torch.empty(tokens * heads, dtype=torch.long, device=prefix_CP.device)
+        places = valid.nonzero()[:, 0]
+        back[spread_Z[places]] = places
+        return cls(spread_Z, back, (~valid).nonzero()[:, 0])
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[heads, L, D] as rows [L · heads, D]; a view where the model left the heads of a token side by side."""
+    return x.transpose(0, 1).reshape(-1, x.shape[-1])
+
+
+def _weights(
+    q: Tensor, pk: Tensor | None, k: Tensor, shared_bias: Tensor | None, own_bias: Tensor | None, scaling: float
+) -> Tensor:
     """Softmax weights [C, K, G, R, S, P + T] of branch queries [C, K, G, R, S, D] on prefix and own keys."""
     C, K, G, R, S, D = q.shape
-    T = k.shape[3]
-    scores = torch.bmm(q.view(C * K * G, R * S, D), k.view(C * K * G, T, D).transpose(1, 2)).view(C, K, G, R, S, T)
+    scores = _scores(q.view(C * K * G, R * S, D), k.flatten(0, 2), own_bias, scaling).view(C, K, G, R, S, -1)
     if pk is not None:
-        P = pk.shape[2]
-        shared = torch.bmm(q.view(C * K, G * R * S, D), pk.view(C * K, P, D).transpose(1, 2))
-        scores = torch.cat([shared.view(C, K, G, R, S, P), scores], -1)
-    scores.mul_(scaling)
-    if bias is not None:
-        scores.add_(bias)
+        shared = _scores(q.view(C * K, G * R * S, D), pk.flatten(0, 1), shared_bias, scaling)
+        scores = torch.cat([shared.view(C, K, G, R, S, -1), scores], -1)
     return scores.softmax(-1)
 
 
-def _branch_output(weights: Tensor, pv: Tensor | None, v: Tensor) -> Tensor:
-    """The weighted values [C, K, G, R, S, D] of prefix and branch."""
+def _scores(q: Tensor, k: Tensor, bias: Tensor | None, scaling: float) -> Tensor:
+    keys = k.transpose(1, 2)
+    if bias is None:
+        return torch.baddbmm(q.new_empty(()), q, keys, beta=0.0, alpha=scaling)
+    return torch.baddbmm(bias, q, keys, alpha=scaling)
+
+
+def _mix(weights: Tensor, pv: Tensor | None, v: Tensor, out: Tensor) -> None:
+    """Put the weighted values of prefix and branch into `out` [C, K, G, R, S, D], which must be contiguous."""
     C, K, G, R, S, _ = weights.shape
-    T, P = v.shape[3], 0 if pv is None else pv.shape[2]
-    own = weights.view(C * K * G, R * S, P + T)[:, :, P:]
-    values = v.view(C * K * G, T, -1)
+    by_row, by_block = out.view(C * K * G, R * S, -1), out.view(C * K, G * R * S, -1)
+    P = 0 if pv is None else pv.shape[2]
+    own = weights.view(C * K * G, R * S, -1)[:, :, P:]
     if pv is None:
-        return torch.bmm(own, values).view(C, K, G, R, S, -1)
-    shared = torch.bmm(weights.view(C * K, G * R * S, P + T)[:, :, :P], pv.view(C * K, P, -1))
-    return shared.view(C * K * G, R * S, -1).baddbmm_(own, values).view(C, K, G, R, S, -1)
-
-
-class _BranchAttention(torch.autograd.Function):
-    """Attention of branches over their block's prefix and themselves: nothing of the prefix is copied per branch.
-
-    q [C, K, G, R, S, D], pk and pv [C, K, P, D], k and v [C, K, G, S, D]; `bias` broadcasts to the weights.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, pk: Tensor | None, pv: Tensor | None, k: Tensor, v: Tensor, bias: Tensor, scaling: float
-    ) -> Tensor:
-        weights = _branch_weights(q, pk, k, bias, scaling)
-        ctx.save_for_backward(q, pk, pv, k, v, weights)
-        ctx.scaling = scaling
-        return _branch_output(weights, pv, v)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, pk, pv, k, v, weights = ctx.saved_tensors
-        C, K, G, R, S, _ = q.shape
-        P = 0 if pk is None else pk.shape[2]
-        per_row = (C * K * G, R * S, -1)
-        per_block = (C * K, G * R * S, -1)
-        grad = grad.contiguous()
-        grad_w = torch.bmm(grad.view(per_row), v.flatten(0, 2).transpose(1, 2)).view(C, K, G, R, S, -1)
-        if P:
-            shared = torch.bmm(grad.view(per_block), pv.flatten(0, 1).transpose(1, 2))
-            grad_w = torch.cat([shared.view(C, K, G, R, S, P), grad_w], -1)
-        grad_v = torch.bmm(weights.view(per_row)[:, :, P:].transpose(1, 2), grad.view(per_row)).view(v.shape)
-        grad_s = torch._softmax_backward_data(grad_w, weights, -1, weights.dtype).mul_(ctx.scaling)
-        own = grad_s.view(per_row)[:, :, P:]
-        grad_k = torch.bmm(own.transpose(1, 2), q.view(per_row)).view(k.shape)
-        if not P:
-            return torch.bmm(own, k.flatten(0, 2)).view(q.shape), None, None, grad_k, grad_v, None, None
-        shared = grad_s.view(per_block)[:, :, :P]
-        grad_pv = torch.bmm(weights.view(per_block)[:, :, :P].transpose(1, 2), grad.view(per_block)).view(pv.shape)
-        grad_pk = torch.bmm(shared.transpose(1, 2), q.view(per_block)).view(pk.shape)
-        grad_q = torch.bmm(shared, pk.flatten(0, 1)).view(per_row).baddbmm_(own, k.flatten(0, 2)).view(q.shape)
-        return grad_q, grad_pk, grad_pv, grad_k, grad_v, None, None
-
-
-class _Spread(torch.autograd.Function):
-    """Flat tokens [L, …] to padded places [Z, …]; padding (copies of token 0) must get no gradient from above."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, spread_Z: Tensor, back_L: Tensor) -> Tensor:
-        ctx.save_for_backward(back_L)
-        return x.index_select(0, spread_Z)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad.index_select(0, *ctx.saved_tensors), None, None
-
-
-class _Collect(torch.autograd.Function):
-    """Padded places [Z, …] back to flat tokens [L, …]."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, back_L: Tensor) -> Tensor:
-        ctx.save_for_backward(back_L)
-        ctx.places = x.shape[0]
-        return x.index_select(0, back_L)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (back_L,) = ctx.saved_tensors
-        return grad.new_zeros(ctx.places, *grad.shape[1:]).index_copy_(0, back_L, grad), None
+        torch.bmm(own, v.flatten(0, 2), out=by_row)
+    else:
+        torch.bmm(weights.view(C * K, G * R * S, -1)[:, :, :P], pv.flatten(0, 1), out=by_block)
+        by_row.baddbmm_(own, v.flatten(0, 2))
 
 
 class TreeLayout:
@@ -179,58 +162,139 @@ class TreeLayout:
         self.shape = C, G, P, S
         steps_P = torch.arange(P, device=prefix_CP.device)
         steps_S = torch.arange(S, device=prefix_CP.device)
-        self.key_positions_CP = torch.where(steps_P < prefix_C[:, None], steps_P, FAR)
+        valid_CP = steps_P < prefix_C[:, None]
+        self.key_positions_CP = torch.where(valid_CP, steps_P, FAR)
         self.positions_CS = prefix_C[:, None] + steps_S
-        self.longest = int(self.positions_CS.max()) + 1
-        # where each padded place finds its token, and each token its place
-        L = int(prefix_C.sum() + branch_CG.sum())
-        self.spread_Z = torch.cat([prefix_CP.reshape(-1), branch_CGS.reshape(-1)])
-        valid = torch.cat([(steps_P < prefix_C[:, None]).reshape(-1), (steps_S < branch_CG[:, :, None]).reshape(-1)])
-        places = valid.nonzero()[:, 0]
-        self.back_L = torch.empty(L, dtype=torch.long, device=prefix_CP.device)
-        self.back_L[self.spread_Z[places]] = places
-        self.bias: dict[int | None, tuple[Tensor | None, Tensor]] = {}
+        self.ragged = not bool(valid_CP.all())
+        self.longest = P + S
+        self.tokens = int(prefix_C.sum() + branch_CG.sum())
+        self.valid_Z = torch.cat([valid_CP.reshape(-1), (steps_S < branch_CG[:, :, None]).reshape(-1)])
+        self.biases: dict[int | None, Bias] = {}
+        self.places_of: dict[tuple[int, int], Places] = {}
 
-    def _biases(self, window: int | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor]:
-        """The biases of the prefix on itself (None: causal) and of branches on prefix and themselves."""
+    def places(self, heads: int, K: int) -> Places:
+        if (heads, K) not in self.places_of:
+            self.places_of[heads, K] = Places.of(self.prefix_CP, self.branch_CGS, self.valid_Z, heads, K, self.tokens)
+        return self.places_of[heads, K]
+
+    def bias(self, window: int | None, K: int, R: int, dtype: torch.dtype) -> Bias:
         if window is not None and window >= self.longest:
             window = None
-        if window not in self.bias:
-            C, _, P, S = self.shape
+        if window not in self.biases:
+            C, G, P, S = self.shape
             steps_P = torch.arange(P, device=self.prefix_CP.device)
-            among = None if window is None else _as_bias(visible(steps_P, steps_P, window), dtype)
-            keys_CT = torch.cat([self.key_positions_CP, self.positions_CS], 1)
-            seen = visible(self.positions_CS, keys_CT, window)
-            self.bias[window] = among, _as_bias(seen, dtype).view(C, 1, 1, 1, S, P + S)
-        return self.bias[window]
+            steps_S = torch.arange(S, device=self.prefix_CP.device)
+            among = shared = None
+            if window is not None:
+                among = _as_bias(visible(steps_P, steps_P, window), dtype)
+                seen = visible(self.positions_CS, self.key_positions_CP, window).view(C, 1, 1, 1, S, P)
+                shared = _as_bias(seen, dtype).expand(C, K, G, R, S, P).reshape(C * K, G * R * S, P)
+            elif self.ragged:
+                shared = _as_bias(self.key_positions_CP != FAR, dtype).repeat_interleave(K, 0)[:, None]
+            own = _as_bias(visible(steps_S, steps_S, window), dtype).repeat(R, 1)
+            self.biases[window] = Bias(among, shared, own)
+        return self.biases[window]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor:
-        C, G, P, S = self.shape
-        (H, _, D), K = q.shape, k.shape[0]
-        among, bias = self._biases(window, q.dtype)
-        q, k, v = (_Spread.apply(x.transpose(0, 1), self.spread_Z, self.back_L) for x in (q, k, v))
-        q_own = q[C * P :].view(C, G, S, K, H // K, D).permute(0, 3, 1, 4, 2, 5).contiguous()
-        k_own = k[C * P :].view(C, G, S, K, -1).permute(0, 3, 1, 2, 4).contiguous()
-        v_own = v[C * P :].view(C, G, S, K, -1).permute(0, 3, 1, 2, 4).contiguous()
-        pk = pv = None
-        parts = []
-        if P:
-            pk, pv = (x[: C * P].view(C, P, K, -1).transpose(1, 2).contiguous() for x in (k, v))
-            out = F.scaled_dot_product_attention(
-                q[: C * P].view(C, P, H, D).transpose(1, 2),
-                pk,
-                pv,
-                attn_mask=among,
-                is_causal=among is None,
-                scale=scaling,
-                enable_gqa=H != K,
-            )
-            parts.append(out.transpose(1, 2).reshape(C * P, H, -1))
+        if torch.is_grad_enabled():
+            result: Tensor = _TreeAttention.apply(q, k, v, self, scaling, window)
+            return result
+        prefix, own = self.spread(q, k, v)
         if self.keep:
-            self.cache[layer] = pk, pv, k_own, v_own
-        own = _BranchAttention.apply(q_own, pk, pv, k_own, v_own, bias, scaling)
-        parts.append(own.permute(0, 2, 4, 1, 3, 5).reshape(C * G * S, H, -1))
-        return _Collect.apply(torch.cat(parts) if P else parts[0], self.back_L)
+            self.cache[layer] = prefix[1], prefix[2], own[1], own[2]
+        return self.combine(self.among(prefix, scaling, window), prefix, own, scaling, window)[0]
+
+    def spread(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Prefix, Own]:
+        C, G, P, S = self.shape
+        H, K = q.shape[0], k.shape[0]
+        q, k, v = (_rows(x).index_select(0, self.places(len(x), K).spread_Z) for x in (q, k, v))
+        at_q, at_k = C * P * H, C * P * K
+        own = (
+            q[at_q:].view(C, K, G, H // K, S, -1),
+            k[at_k:].view(C, K, G, S, -1),
+            v[at_k:].view(C, K, G, S, -1),
+        )
+        if not P:
+            return (None, None, None), own
+        return (q[:at_q].view(C, H, P, -1), k[:at_k].view(C, K, P, -1), v[:at_k].view(C, K, P, -1)), own
+
+    def among(self, prefix: Prefix, scaling: float, window: int | None) -> Tensor | None:
+        """Attention of the prefixes among themselves, [C, H, P, D]."""
+        q, k, v = prefix
+        if q is None or k is None or v is None:
+            return None
+        bias = self.bias(window, k.shape[1], q.shape[1] // k.shape[1], q.dtype).among
+        return F.scaled_dot_product_attention(
+            q, k, v, bias, is_causal=bias is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        )
+
+    def combine(
+        self, among: Tensor | None, prefix: Prefix, own: Own, scaling: float, window: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """The flat result [L, H, D], given that of the prefixes; and the weights of the branches."""
+        C, G, P, S = self.shape
+        (_, pk, pv), (q, k, v) = prefix, own
+        K, R, D = q.shape[1], q.shape[3], v.shape[-1]
+        bias, cut = self.bias(window, K, R, q.dtype), C * K * R * P
+        padded = q.new_empty(cut + C * K * R * G * S, D)
+        if among is not None:
+            padded[:cut] = among.reshape(cut, D)
+        weights = _weights(q, pk, k, bias.shared, bias.own, scaling)
+        _mix(weights, pv, v, padded[cut:].view(C, K, G, R, S, D))
+        return padded.index_select(0, self.places(K * R, K).back).view(self.tokens, K * R, D), weights
+
+
+class _TreeAttention(torch.autograd.Function):
+    """TreeLayout.attend with a backward pass by hand, which touches memory half as often as the recorded one."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: TreeLayout, scaling: float, window: int | None
+    ) -> Tensor:
+        prefix, own = layout.spread(q, k, v)
+        with torch.enable_grad():  # the prefixes among themselves keep a small graph of their own
+            leaves = tuple(None if x is None else x.detach().requires_grad_() for x in prefix)
+            among = layout.among((leaves[0], leaves[1], leaves[2]), scaling, window)
+        flat, weights = layout.combine(None if among is None else among.detach(), prefix, own, scaling, window)
+        ctx.save_for_backward(*own, weights)
+        ctx.leaves, ctx.among, ctx.layout, ctx.scaling = leaves, among, layout, scaling
+        return flat
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_LHD: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, weights = ctx.saved_tensors
+        layout, scaling, (pq, pk, pv) = ctx.layout, ctx.scaling, ctx.leaves
+        C, G, P, S = layout.shape
+        K, R, D, E = q.shape[1], q.shape[3], q.shape[-1], v.shape[-1]
+        at_q, at_k, per_row, per_block = C * P * K * R, C * P * K, (C * K * G, R * S, -1), (C * K, G * R * S, -1)
+        places_q, places_k = layout.places(K * R, K), layout.places(K, K)
+        grad = grad_LHD.reshape(-1, E).index_select(0, places_q.spread_Z).index_fill_(0, places_q.padding, 0.0)
+        grad_q, grad_k = q.new_empty(len(grad), D), k.new_empty(len(places_k.spread_Z), D)
+        grad_v = v.new_empty(len(places_k.spread_Z), E)
+        out, out_q = grad[at_q:], grad_q[at_q:]
+        grad_w = torch.bmm(out.view(per_row), v.flatten(0, 2).transpose(1, 2)).view(C, K, G, R, S, -1)
+        if P:
+            shared = torch.bmm(out.view(per_block), pv.detach().flatten(0, 1).transpose(1, 2))
+            grad_w = torch.cat([shared.view(C, K, G, R, S, P), grad_w], -1)
+        grad_s = torch._softmax_backward_data(grad_w, weights, -1, weights.dtype).mul_(scaling)
+        own_w, own_s = (x.view(per_row)[:, :, P:] for x in (weights, grad_s))
+        torch.bmm(own_w.transpose(1, 2), out.view(per_row), out=grad_v[at_k:].view(C * K * G, S, E))
+        torch.bmm(own_s.transpose(1, 2), q.view(per_row), out=grad_k[at_k:].view(C * K * G, S, D))
+        if P:
+            shared_w, shared_s = (x.view(per_block)[:, :, :P] for x in (weights, grad_s))
+            torch.bmm(shared_s, pk.detach().flatten(0, 1), out=out_q.view(per_block))
+            out_q.view(per_row).baddbmm_(own_s, k.flatten(0, 2))
+            among = torch.autograd.grad(ctx.among, (pq, pk, pv), grad[:at_q].view(ctx.among.shape))
+            for whole, cut, part in zip((grad_q, grad_k, grad_v), (at_q, at_k, at_k), among, strict=True):
+                whole[:cut] = part.reshape(cut, -1)
+            grad_k[:at_k].view(C * K, P, D).baddbmm_(shared_s.transpose(1, 2), q.view(per_block))
+            grad_v[:at_k].view(C * K, P, E).baddbmm_(shared_w.transpose(1, 2), out.view(per_block))
+        else:
+            torch.bmm(own_s, k.flatten(0, 2), out=out_q.view(per_row))
+        back = ((grad_q, places_q, K * R), (grad_k, places_k, K), (grad_v, places_k, K))
+        flat = (x.index_select(0, places.back).view(layout.tokens, n, -1).transpose(0, 1) for x, places, n in back)
+        return *flat, None, None, None
 
 
 class DecodeLayout:
@@ -242,27 +306,25 @@ class DecodeLayout:
 
     def __init__(self, tree: TreeLayout, branch_CG: Tensor, max_new_tokens: int) -> None:
         C, _, P, S = tree.shape
-        self.C, self.G, self.P, self.S = C, branch_CG.shape[1], P, S
-        self.slot = S
+        self.C, self.G, self.P, self.slot = C, branch_CG.shape[1], P, S
+        device = branch_CG.device
         lengths_CG = tree.branch_CG.gather(1, branch_CG)
-        steps = torch.arange(S, device=branch_CG.device)
+        steps = torch.arange(S, device=device)
+        self.ragged_prefix, self.ragged_own = tree.ragged, bool((lengths_CG != S).any())
         self.prefix_positions_CP = tree.key_positions_CP
-        self.ragged = bool((tree.prefix_C != P).any() or (lengths_CG != S).any())
-        self.key_positions_CGT = torch.full((C, self.G, S + max_new_tokens), FAR, device=branch_CG.device)
-        start_C11 = tree.prefix_C[:, None, None]
-        self.key_positions_CGT[:, :, :S] = torch.where(steps < lengths_CG[..., None], start_C11 + steps, FAR)
+        self.key_positions_CGT = torch.full((C, self.G, S + max_new_tokens), FAR, device=device)
+        self.key_positions_CGT[:, :, :S] = torch.where(
+            steps < lengths_CG[..., None], tree.prefix_C[:, None, None] + steps, FAR
+        )
         self.positions_CG = tree.prefix_C[:, None] + lengths_CG  # of the next token
-        self.longest = int(self.positions_CG.max()) + max_new_tokens
+        self.longest = P + S + max_new_tokens
         self.cache: dict[int, tuple[Tensor | None, Tensor | None, Tensor, Tensor]] = {}
         for layer, (pk, pv, k, v) in tree.cache.items():
-            self.cache[layer] = (
-                pk,
-                pv,
-                self._grow(k, branch_CG, max_new_tokens),
-                self._grow(v, branch_CG, max_new_tokens),
-            )
-        self.rows: Tensor | None = None
-        self.bias: dict[int | None, Tensor | None] = {}
+            own_k, own_v = (self._grow(x, branch_CG, max_new_tokens) for x in (k, v))
+            self.cache[layer] = pk, pv, own_k, own_v
+        self.alive: Tensor | None = None
+        self.biases: dict[int | None, tuple[Tensor | None, Tensor | None]] = {}
+        self.places_of: dict[tuple[int, int], Places] = {}
 
     def _grow(self, x_CKUSD: Tensor, branch_CG: Tensor, extra: int) -> Tensor:
         C, K, _, S, D = x_CKUSD.shape
@@ -271,42 +333,57 @@ class DecodeLayout:
         grown[:, :, :, :S] = x_CKUSD.gather(2, index)
         return grown
 
-    def place(self, rows: Tensor | None) -> Tensor:
-        """Give the next slot to the grid cells `rows` (None: all of them, in order); returns their positions [L]."""
-        self.bias.clear()
-        self.rows = rows
+    def place(self, cells: Tensor) -> Tensor:
+        """Give the next slot to the grid cells `cells` (in order); returns the positions of their tokens [L]."""
+        if self.alive is None or len(self.alive) != len(cells):
+            self.alive = cells
+            self.places_of.clear()
+        self.biases.clear()
         self.key_positions_CGT[:, :, self.slot] = self.positions_CG
-        positions = self.positions_CG.reshape(-1)
+        positions = self.positions_CG.reshape(-1)[cells]
         self.slot += 1
         self.current_CG = self.positions_CG
         self.positions_CG = self.positions_CG + 1
-        return positions if rows is None else positions[rows]
+        return positions
 
-    def _bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+    def places(self, heads: int, K: int) -> Places:
+        """Rows that have ended are padding: they read token 0, and nobody reads them."""
+        if (heads, K) not in self.places_of:
+            assert self.alive is not None
+            token = torch.zeros(self.C * self.G, dtype=torch.long, device=self.alive.device)
+            token[self.alive] = torch.arange(len(self.alive), device=token.device)
+            valid = torch.zeros_like(token, dtype=torch.bool).index_fill_(0, self.alive, True)
+            grid = token.view(self.C, self.G, 1)
+            self.places_of[heads, K] = Places.of(grid[:, 0, :0], grid, valid, heads, K, len(self.alive))
+        return self.places_of[heads, K]
+
+    def bias(self, window: int | None, K: int, R: int, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """The biases of this slot on the prefix and on the rows' own keys, as in `Bias`."""
         if window is not None and window >= self.longest:
             window = None
-        if window not in self.bias:
-            bias = None
-            if self.ragged or window is not None:
-                C, G, P, T = self.C, self.G, self.P, self.slot
-                prefix_CGP = self.prefix_positions_CP[:, None].expand(C, G, P)
-                keys_CGT = torch.cat([prefix_CGP, self.key_positions_CGT[:, :, :T]], -1)
-                seen = visible(self.current_CG[:, :, None], keys_CGT, window)
-                bias = _as_bias(seen, dtype).view(C, 1, G, 1, 1, P + T)
-            self.bias[window] = bias
-        return self.bias[window]
+        if window not in self.biases:
+            C, G, P, T = self.C, self.G, self.P, self.slot
+            shared = own = None
+            now_CG1 = self.current_CG[:, :, None]
+            if window is not None:
+                seen = visible(now_CG1, self.prefix_positions_CP[:, None], window).view(C, 1, G, 1, P)
+                shared = _as_bias(seen, dtype).expand(C, K, G, R, P).reshape(C * K, G * R, P)
+            elif self.ragged_prefix:
+                shared = _as_bias(self.prefix_positions_CP != FAR, dtype).repeat_interleave(K, 0)[:, None]
+            if self.ragged_own or window is not None:
+                seen = visible(now_CG1, self.key_positions_CGT[:, :, :T], window).view(C, 1, G, 1, T)
+                own = _as_bias(seen, dtype).expand(C, K, G, 1, T).reshape(C * K * G, 1, T)
+            self.biases[window] = shared, own
+        return self.biases[window]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor:
-        C, G, (H, _, D), K = self.C, self.G, q.shape, k.shape[0]
-        bias = self._bias(window, q.dtype)
-        q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)
-        if self.rows is not None:
-            q, k, v = (x.new_zeros(C * G, *x.shape[1:]).index_copy_(0, self.rows, x) for x in (q, k, v))
+        C, G, H, K = self.C, self.G, q.shape[0], k.shape[0]
+        q, k, v = (_rows(x).index_select(0, self.places(len(x), K).spread_Z) for x in (q, k, v))
         pk, pv, own_k, own_v = self.cache[layer]
-        own_k[:, :, :, self.slot - 1] = k.view(C, G, K, -1).transpose(1, 2)
-        own_v[:, :, :, self.slot - 1] = v.view(C, G, K, -1).transpose(1, 2)
-        grid = q.reshape(C, G, K, H // K, 1, D).transpose(1, 2).contiguous()
-        weights = _branch_weights(grid, pk, own_k[:, :, :, : self.slot], bias, scaling)
-        out = _branch_output(weights, pv, own_v[:, :, :, : self.slot])
-        flat = out.view(C, K, G, H // K, -1).transpose(1, 2).reshape(C * G, H, -1)
-        return flat if self.rows is None else flat.index_select(0, self.rows)
+        own_k[:, :, :, self.slot - 1] = k.view(C, K, G, -1)
+        own_v[:, :, :, self.slot - 1] = v.view(C, K, G, -1)
+        shared, own = self.bias(window, K, H // K, q.dtype)
+        weights = _weights(q.view(C, K, G, H // K, 1, -1), pk, own_k[:, :, :, : self.slot], shared, own, scaling)
+        out = q.new_empty(len(q), v.shape[-1])
+        _mix(weights, pv, own_v[:, :, :, : self.slot], out.view(C, K, G, H // K, 1, -1))
+        return out.index_select(0, self.places(H, K).back).view(-1, H, out.shape[-1])

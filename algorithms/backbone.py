@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -26,6 +27,7 @@ from transformers.utils import logging
 from neuromas_env.errors import BackboneError
 
 from .attention import IMPLEMENTATION, Layout
+from .memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from neuromas_env.node import NodeRequest
@@ -110,7 +112,16 @@ class Backbone:
     @property
     def max_length(self) -> int | None:
         """The longest prompt with its message, in tokens; None where the model states none."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        length: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return length
+
+    @property
+    def cache_bytes(self) -> int:
+        """The bytes of keys and values that one token takes."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * heads * head_dim * self.dtype.itemsize)
 
     def forward(
         self, input_ids_L: Tensor, position_ids_L: Tensor, keep_K: Tensor, layout: Layout, route: Route | None
@@ -171,6 +182,13 @@ class Backbone:
 @lru_cache(maxsize=4096)
 def _render(tokenizer: Any, system: str, user: str) -> str:
     turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    try:
+        return _apply(tokenizer, turns)
+    except TemplateError:  # templates that know no system turn
+        return _apply(tokenizer, [{"role": "user", "content": f"{system}\n\n{user}"}])
+
+
+def _apply(tokenizer: Any, turns: list[dict[str, str]]) -> str:
     text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
     return text
 
@@ -208,6 +226,8 @@ def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu")
             tokenizer = AutoTokenizer.from_pretrained(source)
             model: Any = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=getattr(torch, dtype))
         model.to(device)
+        if model.device.type == "cpu":
+            keep_freed_memory()
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BackboneError(

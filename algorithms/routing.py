@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 Segment = tuple[int, int, int]  # (node, start, stop): the flat tokens of one node
 
@@ -28,43 +29,31 @@ class Group:
         self.linears, self.rank = linears, rank
         (self.a, self.bs), (self.grad_a, self.grad_bs) = values, grads
         self.names: tuple[str, ...] = tuple(str(linear.site) for linear in linears)
-        self.outs = [linear.out_features for linear in linears]
-        biases = [linear.bias for linear in linears]
-        self.bias = None
-        if any(bias is not None for bias in biases):
-            zero = linears[0].weight.new_zeros
-            self.bias = torch.cat(
-                [zero(d) if b is None else b.detach() for d, b in zip(self.outs, biases, strict=True)]
-            )
-        self.merged: Tensor | None = None  # [N, sum of d_out, d_in]
+        self.merged: list[Tensor] = []  # of each layer [N, d_out, d_in]
 
     def update_merged(self, scaling: float) -> None:
         """Bring the merged weights W + scaling B A of all nodes up to date."""
-        with torch.no_grad():
-            if self.merged is None:
-                self.base = torch.cat([linear.weight.detach() for linear in self.linears])
-                self.merged = self.base.new_empty(self.a.shape[0], *self.base.shape)
-            start = 0
-            for i, b in enumerate(self.bs):
-                a, stop = self.a[:, i * self.rank : (i + 1) * self.rank], start + self.outs[i]
-                torch.baddbmm(
-                    self.base[None, start:stop].expand(self.a.shape[0], -1, -1),
-                    b,
-                    a,
-                    alpha=scaling,
-                    out=self.merged[:, start:stop],
-                )
-                start = stop
+        with torch.inference_mode(False), torch.no_grad():  # they serve sampling and training
+            if not self.merged:
+                self.merged = [x.weight.new_empty(len(self.a), *x.weight.shape) for x in self.linears]
+            for i, (linear, b) in enumerate(zip(self.linears, self.bs, strict=True)):
+                a = self.a[:, i * self.rank : (i + 1) * self.rank]
+                torch.baddbmm(linear.weight, b, a, alpha=scaling, out=self.merged[i])
 
 
 class StackedRoute:
     """The adapters of one forward pass: which tokens belong to which node."""
 
     def __init__(
-        self, groups: Sequence[Group], segments: Sequence[Segment], scaling: float, merge: bool, leaf: Tensor
+        self,
+        where: dict[str, tuple[Group, int]],
+        segments: Sequence[Segment],
+        scaling: float,
+        merge: bool,
+        leaf: Tensor,
     ) -> None:
-        self.segments, self.scaling, self.merge, self.leaf = list(segments), scaling, merge, leaf
-        self.where = {name: (group, i) for group in groups for i, name in enumerate(group.names)}
+        """`where` finds the group of a layer, and its place in it, by the layer's name; `leaf`: see `_Routed`."""
+        self.where, self.segments, self.scaling, self.merge, self.leaf = where, list(segments), scaling, merge, leaf
         self.input: Tensor | None = None
         self.outputs: tuple[Tensor, ...] = ()
 
@@ -74,37 +63,30 @@ class StackedRoute:
         if i and self.input is x:
             return self.outputs[i]
         flat = x.reshape(-1, x.shape[-1])
-        if torch.is_grad_enabled():
-            outputs = _Routed.apply(flat, self.leaf, self, group)
-        else:
-            outputs = self.forward(group, flat).split(group.outs, -1)
+        outputs = _Routed.apply(flat, self.leaf, self, group) if torch.is_grad_enabled() else self.forward(group, flat)
         outputs = tuple(y.view(*x.shape[:-1], -1) for y in outputs)
         self.input, self.outputs = (x, outputs) if len(outputs) > 1 else (None, ())
         return outputs[i]
 
-    def forward(self, group: Group, x: Tensor) -> Tensor:
-        """All outputs of a group side by side, [L, sum of d_out], from x [L, d_in]."""
+    def forward(self, group: Group, x: Tensor) -> tuple[Tensor, ...]:
+        """The outputs [L, d_out] of all layers of a group, from x [L, d_in]."""
         if self.merge:
-            assert group.merged is not None
-            if len(self.segments) == 1:
-                y = x @ group.merged[self.segments[0][0]].t()
-            else:
-                y = x.new_empty(x.shape[0], sum(group.outs))
-                for node, start, stop in self.segments:
-                    torch.mm(x[start:stop], group.merged[node].t(), out=y[start:stop])
-            return y if group.bias is None else y.add_(group.bias)
-        y = torch.cat([nn.functional.linear(x, linear.weight, linear.bias) for linear in group.linears], -1)
+            pairs = zip(group.linears, group.merged, strict=True)
+            return tuple(self._merged(x, linear.bias, weights) for linear, weights in pairs)
+        outputs = tuple(F.linear(x, linear.weight, linear.bias) for linear in group.linears)
         for node, start, stop in self.segments:
-            self._add_low_rank(y[start:stop], x[start:stop], group, node)
-        return y
+            hidden = x[start:stop] @ group.a[node].to(x.dtype).t()
+            for y, b, part in zip(outputs, group.bs, hidden.split(group.rank, 1), strict=True):
+                y[start:stop].addmm_(part, b[node].to(x.dtype).t(), alpha=self.scaling)
+        return outputs
 
-    def _add_low_rank(self, y: Tensor, x: Tensor, group: Group, node: int) -> None:
-        hidden = x @ group.a[node].to(x.dtype).t()
-        at = 0
-        for i, b in enumerate(group.bs):
-            part = hidden[:, i * group.rank : (i + 1) * group.rank]
-            y[:, at : at + group.outs[i]].addmm_(part, b[node].to(x.dtype).t(), alpha=self.scaling)
-            at += group.outs[i]
+    def _merged(self, x: Tensor, bias: Tensor | None, weights: Tensor) -> Tensor:
+        if len(self.segments) == 1:
+            return F.linear(x, weights[self.segments[0][0]], bias)
+        y = x.new_empty(len(x), weights.shape[1])
+        for node, start, stop in self.segments:
+            torch.mm(x[start:stop], weights[node].t(), out=y[start:stop])
+        return y if bias is None else y.add_(bias)
 
 
 class _Routed(torch.autograd.Function):
@@ -117,7 +99,8 @@ class _Routed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, leaf: Tensor, route: StackedRoute, group: Group) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x)
         ctx.route, ctx.group, ctx.version = route, group, leaf._version
-        return route.forward(group, x).split(group.outs, -1)
+        outputs: tuple[Tensor, ...] = route.forward(group, x)
+        return outputs
 
     @staticmethod
     @once_differentiable
@@ -134,18 +117,16 @@ class _Routed(torch.autograd.Function):
             x_n, a_n = x[start:stop], group.a[node].to(x.dtype)
             hidden = x_n @ a_n.t()
             grad_hidden = torch.empty_like(hidden)
-            at = 0
+            into = None if grad_x is None else grad_x[start:stop]
             for i, b in enumerate(group.bs):
-                part, cut, end = grads[i][start:stop], slice(i * rank, (i + 1) * rank), at + group.outs[i]
+                part, cut = grads[i][start:stop], slice(i * rank, (i + 1) * rank)
                 _accumulate(group.grad_bs[i][node], part.t(), hidden[:, cut], scaling)
                 torch.mm(part, b[node].to(x.dtype), out=grad_hidden[:, cut])
-                if grad_x is not None and route.merge:
-                    into = grad_x[start:stop]
-                    torch.addmm(into, part, group.merged[node][at:end], beta=float(i > 0), out=into)
-                at = end
+                if into is not None and route.merge:
+                    torch.addmm(into, part, group.merged[i][node], beta=float(i > 0), out=into)
             _accumulate(group.grad_a[node], grad_hidden.t(), x_n, scaling)
-            if grad_x is not None and not route.merge:
-                grad_x[start:stop].addmm_(grad_hidden, a_n, alpha=scaling)
+            if into is not None and not route.merge:
+                into.addmm_(grad_hidden, a_n, alpha=scaling)
         return grad_x, None, None, None
 
 

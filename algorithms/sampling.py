@@ -13,13 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neuromas_env.errors import BackboneError
+
 from .attention import DecodeLayout
 from .backbone import Backbone, Route
 from .packing import Block, flatten, shared_length
 from .routing import Segment
 
 RouteOf = Callable[[Sequence[Segment]], Route | None]
-CHUNK_TOKENS = 1 << 17
+CHUNK_TOKENS = 1 << 16
+CHUNK_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # of keys and values
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,13 @@ def sample(
     temperature: float = 1.0,
     seed: int = 0,
     share: bool = True,
-    chunk_tokens: int = CHUNK_TOKENS,
+    chunk_tokens: int | None = None,
 ) -> list[Sampled]:
     """Sample one completion for every prompt; temperature 0 takes the most likely token (log-probabilities at 1).
 
     `route(segments)` gives the adapters of a flat batch. Rows of equal node and group may share a prefix (with `share`
-    off, none does); at most about `chunk_tokens` keys are held at once.
+    off, none does). At most about `chunk_tokens` tokens are held at once, by default as many as fit into about 1 GiB.
+    Raises BackboneError for a prompt that the backbone cannot hold.
     """
     E = len(prompts)
     if not E:
@@ -54,10 +58,13 @@ def sample(
     limits = [max_new_tokens] * E if isinstance(max_new_tokens, int) else list(max_new_tokens)
     longest = max(map(len, prompts)) + max(limits)
     if backbone.max_length is not None and longest > backbone.max_length:
-        raise ValueError(
+        raise BackboneError(
             f"a prompt with its message takes up to {longest} tokens; "
             f"backbone {backbone.name!r} holds {backbone.max_length}"
         )
+    if chunk_tokens is None:
+        budget = CHUNK_BYTES.get(backbone.device.type, CHUNK_BYTES["cpu"])
+        chunk_tokens = min(CHUNK_TOKENS, budget // backbone.cache_bytes)
     uniforms_ET = None
     if temperature > 0:
         generator = torch.Generator().manual_seed(seed)
@@ -139,7 +146,7 @@ def _run(
             alive, token = alive[going], token[going]
         if not len(alive):
             break
-        positions = decode.place(None if len(alive) == C * G else cell[alive])
+        positions = decode.place(cell[alive])
         keep = torch.arange(len(alive))
         logits = backbone.forward(token, positions, keep, decode, route(_segments(nodes[alive])))
     for i, row in enumerate(order):

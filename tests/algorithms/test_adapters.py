@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from algorithms.adapters import StackedAdapters
 from algorithms.network import Network
-from algorithms.packing import pack
+from algorithms.packing import TrainSample, pack
 from algorithms.sampling import sample
 from neuromas_env.errors import CheckpointError
 
@@ -119,17 +119,37 @@ def test_every_folder_loads_in_peft_with_equal_logits(architecture, merge, tmp_p
 
 
 def test_merged_weights_follow_every_change_of_the_adapters():
+    """Whoever comes first after a change, sampling or training; only what belongs to the changed node changes."""
     network = oracle.network("llama", "1-1")
     nodes, prompts, groups = oracle.prompts(nodes=2)
 
-    def logprobs() -> list[tuple[float, ...]]:
-        return [row.logprobs for row in sample(network.backbone, network.route, nodes, prompts, groups, 1, 0.0)]
+    def sampled() -> list[float]:
+        rows = sample(network.backbone, network.route, nodes, prompts, groups, 1, 0.0)
+        return [row.logprobs[0] for row in rows]
 
-    before = logprobs()
-    network.adapters.flat_NP[1].mul_(1.5)
-    after = logprobs()
-    for node, old, new in zip(nodes, before, after, strict=True):
-        assert (old == new) == (node == 0)
+    def trained() -> list[float]:
+        samples = [TrainSample(*row, [9]) for row in zip(nodes, groups, prompts, strict=True)]
+        (batch,) = pack(samples)
+        logprobs_MT, _, order = network.logprobs(batch)
+        logprobs_MT.sum().backward()
+        return logprobs_MT[torch.argsort(torch.tensor(order)), 0].tolist()
+
+    for first in (sampled, trained, sampled, trained):
+        before = {f: f() for f in (sampled, trained)}
+        network.adapters.flat_NP[1].mul_(1.1)
+        order = (first, trained if first is sampled else sampled)
+        for after in {f: f() for f in order}.items():
+            for node, old, new in zip(nodes, before[after[0]], after[1], strict=True):
+                assert (old == pytest.approx(new, abs=1e-6)) == (node == 0)
+
+
+def test_a_change_between_forward_and_backward_is_refused():
+    network = oracle.network("llama", "1")
+    (batch,) = pack([TrainSample(0, 0, [9, 10], [11])])
+    loss = network.logprobs(batch)[0].sum()
+    network.adapters.flat_NP.mul_(2)
+    with pytest.raises(RuntimeError, match="changed between"):
+        loss.backward()
 
 
 def test_a_fresh_network_speaks_like_the_backbone_and_leaves_it_unchanged():

@@ -52,6 +52,16 @@ def test_thinking_is_switched_off_where_the_template_knows_it():
     assert backbone.encode_request(request())[-1] == tokenizer.convert_tokens_to_ids("=")
 
 
+def test_a_template_without_system_turns_gets_all_in_the_user_turn():
+    tokenizer = tiny_models.tokenizer()
+    refuse = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    tokenizer.chat_template = refuse + tiny_models.TEMPLATE
+    backbone = Backbone.wrap(tiny_models.make("llama"), tokenizer, "llama")
+    system, user = (turn["content"] for turn in request(task_instruction="yes no").chat)
+    text = f"<user> {system}\n\n{user} <assistant>"
+    assert backbone.encode_request(request(task_instruction="yes no")) == tokenizer(text)["input_ids"]
+
+
 def test_end_tokens_are_those_of_the_generation_config_and_of_the_tokenizer(tmp_path):
     model = tiny_models.make("qwen3")
     model.generation_config.eos_token_id = [9, 11]

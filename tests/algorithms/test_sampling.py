@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from algorithms.sampling import sample
+from neuromas_env.errors import BackboneError
 
 
 def run(network, rows=None, count=6, temperature=1.0, seed=0, **options):
@@ -120,5 +121,5 @@ def test_each_row_has_its_own_limit():
 def test_nothing_to_sample_and_too_long_a_prompt():
     network = oracle.network("llama")
     assert sample(network.backbone, network.route, [], [], [], 5) == []
-    with pytest.raises(ValueError, match="holds 512"):
+    with pytest.raises(BackboneError, match="holds 512"):
         sample(network.backbone, network.route, [0], [[9] * 510], [0], 5)
