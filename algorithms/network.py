@@ -94,12 +94,13 @@ class Network:
     def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor, list[int]]:
         """Log-probabilities [M, T] of a micro-batch's completion tokens (0 on padding), with gradients; their mask
         [M, T] (1 on every sampled token, the last and the end token included); the samples' indices [M]."""
-        packed = batch.packed
-        logits = self.backbone.forward(
-            packed.input_ids_L, packed.position_ids_L, batch.keep_K, packed.layout(), self.route(packed.segments)
+        device = self.backbone.device
+        packed, keep_K, targets_K = batch.packed.to(device), batch.keep_K.to(device), batch.targets_K.to(device)
+        logits_KV = self.backbone.forward(
+            packed.input_ids_L, packed.position_ids_L, keep_K, packed.layout(), self.route(packed.segments)
         )
-        logprobs_K = log_probabilities(logits, temperature).gather(1, batch.targets_K[:, None])[:, 0]
-        where_K = batch.rows_K, batch.columns_K
+        logprobs_K = log_probabilities(logits_KV, temperature).gather(1, targets_K[:, None])[:, 0]
+        where_K = batch.rows_K.to(device), batch.columns_K.to(device)
         empty_MT = logprobs_K.new_zeros(len(batch.samples), batch.longest)
         mask_MT = empty_MT.index_put(where_K, logprobs_K.new_ones(()))
         logprobs_MT = empty_MT.index_put(where_K, logprobs_K)

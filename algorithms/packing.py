@@ -55,6 +55,13 @@ class Packed:
     branch_CGS: Tensor
     branch_CG: Tensor
 
+    def to(self, device: torch.device) -> Packed:
+        if self.input_ids_L.device == device:
+            return self
+        tensors = self.input_ids_L, self.position_ids_L, self.prefix_CP, self.prefix_C, self.branch_CGS, self.branch_CG
+        ids, positions, *index = (tensor.to(device) for tensor in tensors)
+        return Packed(ids, positions, self.segments, *index)
+
     def layout(self, keep: bool = False) -> TreeLayout:
         return TreeLayout(self.prefix_CP, self.prefix_C, self.branch_CGS, self.branch_CG, keep)
 

@@ -63,6 +63,8 @@ class StackedRoute:
         if i and self.input is x:
             return self.outputs[i]
         flat = x.reshape(-1, x.shape[-1])
+        if len(flat) != self.segments[-1][2]:  # a layer of an expert, say, which sees some of the tokens only
+            raise ValueError(f"layer {site} does not see every token once; its adapters cannot be routed")
         outputs = _Routed.apply(flat, self.leaf, self, group) if torch.is_grad_enabled() else self.forward(group, flat)
         outputs = tuple(y.view(*x.shape[:-1], -1) for y in outputs)
         self.input, self.outputs = (x, outputs) if len(outputs) > 1 else (None, ())

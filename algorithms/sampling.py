@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +57,8 @@ def sample(
     if not E:
         return []
     limits = [max_new_tokens] * E if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if min(limits) < 1:
+        raise ValueError(f"a message must be allowed at least 1 token, not {min(limits)}")
     longest = max(map(len, prompts)) + max(limits)
     if backbone.max_length is not None and longest > backbone.max_length:
         raise BackboneError(
@@ -106,54 +109,46 @@ def _run(
     results: list[Sampled | None],
 ) -> None:
     device = backbone.device
-    packed = flatten([block for block, _ in blocks])
+    packed = flatten([block for block, _ in blocks]).to(device)
     tree = packed.layout(keep=True)
-    C, G = len(blocks), max(len(rows) for _, rows in blocks)
-    branch_CG = torch.zeros(C, G, dtype=torch.long)
-    cells: list[int] = []  # of the grid [C, G], in order
-    order: list[int] = []  # the row of the whole batch at each of them
-    node_of: list[int] = []
+    C, G, U = len(blocks), max(len(rows) for _, rows in blocks), packed.branch_CG.shape[1]
+    grid = np.zeros((C, G), np.int64)  # the branch of each row
+    cells: list[tuple[int, int, int, int]] = []  # cell of the grid, place among the prompts' ends, row, node
     for c, (block, rows) in enumerate(blocks):
         for g, (branch, row) in enumerate(rows):
-            branch_CG[c, g] = branch
-            cells.append(c * G + g)
-            order.append(row)
-            node_of.append(block.node)
+            grid[c, g] = branch
+            cells.append((c * G + g, c * U + branch, row, block.node))
+    cell_X, end_X, row_X, node_X = torch.tensor(cells, device=device).unbind(1)
     ends_CU = packed.branch_CGS.gather(2, (packed.branch_CG - 1).clamp_min(0)[..., None])[..., 0]
-    U = ends_CU.shape[1]
     logits = backbone.forward(
-        packed.input_ids_L, packed.position_ids_L, ends_CU.reshape(-1), tree, route(packed.segments)
+        packed.input_ids_L, packed.position_ids_L, ends_CU.reshape(-1)[end_X], tree, route(packed.segments)
     )
-    cell = torch.tensor(cells)
-    logits = logits[(torch.arange(C)[:, None] * U + branch_CG).reshape(-1)[cell]]
-    longest = max(limits[row] for row in order)
-    decode = DecodeLayout(tree, branch_CG, longest)
+    limit_X = torch.tensor([limits[row] for _, _, row, _ in cells], device=device)
+    X, longest = len(cells), int(limit_X.max())
+    decode = DecodeLayout(tree, torch.from_numpy(grid).to(device), longest)
     eos = torch.tensor(backbone.eos_ids, device=device)
-    limit = torch.tensor([limits[row] for row in order])
-    row_of, nodes = torch.tensor(order), torch.tensor(node_of)
-    alive = torch.arange(len(order))
-    tokens, logprobs = torch.zeros(len(order), longest, dtype=torch.long), torch.zeros(len(order), longest)
-    lengths, stopped = torch.zeros(len(order), dtype=torch.long), torch.zeros(len(order), dtype=torch.bool)
+    uniforms_XT = None if uniforms_ET is None else uniforms_ET.to(device)[row_X]
+    tokens_XT = torch.zeros(X, longest, dtype=torch.long, device=device)
+    logprobs_XT = torch.zeros(X, longest, dtype=torch.float32, device=device)
+    length_X = torch.zeros(X, dtype=torch.long, device=device)
+    stopped_X = torch.zeros(X, dtype=torch.bool, device=device)
+    alive = torch.arange(X, device=device)
     for t in range(longest):
-        uniforms = None if uniforms_ET is None else uniforms_ET[row_of[alive], t]
-        token, logprob = _draw(logits, temperature, uniforms)
-        tokens[alive, t], logprobs[alive, t] = token, logprob
-        lengths[alive] += 1
-        ended = torch.isin(token, eos)
-        stopped[alive] = ended
-        going = ~ended & (lengths[alive] < limit[alive])
+        token, logprob = _draw(logits, temperature, None if uniforms_XT is None else uniforms_XT[alive, t])
+        tokens_XT[alive, t], logprobs_XT[alive, t] = token, logprob.float()
+        length_X[alive] = t + 1
+        stopped_X[alive] = ended = torch.isin(token, eos)
+        going = ~ended & (limit_X[alive] > t + 1)
         if not bool(going.all()):
             alive, token = alive[going], token[going]
         if not len(alive):
             break
-        positions = decode.place(cell[alive])
-        keep = torch.arange(len(alive))
-        logits = backbone.forward(token, positions, keep, decode, route(_segments(nodes[alive])))
-    for i, row in enumerate(order):
-        n = int(lengths[i])
-        results[row] = Sampled(
-            tuple(tokens[i, :n].tolist()), tuple(logprobs[i, :n].tolist()), "stop" if stopped[i] else "length"
-        )
+        positions = decode.place(cell_X[alive])
+        keep = torch.arange(len(alive), device=device)
+        logits = backbone.forward(token, positions, keep, decode, route(_segments(node_X[alive])))
+    columns = zip(tokens_XT.tolist(), logprobs_XT.tolist(), length_X.tolist(), stopped_X.tolist(), strict=True)
+    for (_, _, row, _), (token_ids, logprobs, n, stopped) in zip(cells, columns, strict=True):
+        results[row] = Sampled(tuple(token_ids[:n]), tuple(logprobs[:n]), "stop" if stopped else "length")
 
 
 def _segments(nodes: Tensor) -> list[Segment]:

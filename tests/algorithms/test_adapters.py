@@ -9,8 +9,10 @@ import pytest
 import tiny_models
 import torch
 from peft import PeftModel
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from algorithms.adapters import StackedAdapters
+from algorithms.backbone import Backbone
 from algorithms.network import Network
 from algorithms.packing import TrainSample, pack
 from algorithms.sampling import sample
@@ -96,6 +98,34 @@ def test_greedy_tokens_equal_a_loop_of_peft(architecture, merge, tmp_path):
         assert list(row.token_ids) == oracle.greedy(peft, prompt, network.backbone.eos_ids, 6)
     bare = sample(network.backbone, lambda segments: None, nodes, prompts, groups, 6, temperature=0.0)
     assert [row.token_ids for row in bare] != [row.token_ids for row in rows]
+
+
+@pytest.mark.parametrize("merge", [True, False], ids=["merged", "unmerged"])
+def test_linear_layers_with_biases(merge):
+    """The layers' own biases, two nodes in one pass; and a layer of a group that is given an input of its own."""
+    config = LlamaConfig(**tiny_models.SHAPE, attention_bias=True, mlp_bias=True)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    network = Network.create("1-1", Backbone.wrap(model, tiny_models.tokenizer(), "biased"), rank=3)
+    oracle.shake(network.adapters)
+    network.adapters.merge &= merge
+    route = network.route([(0, 0, 2), (1, 2, 5)])
+    inputs = torch.randn(2, 5, tiny_models.SHAPE["hidden_size"])
+    for name, x in (("q_proj", inputs[0]), ("k_proj", inputs[0]), ("v_proj", inputs[1])):
+        site = f"model.layers.0.self_attn.{name}"
+        linear = network.backbone.targets[site]
+        expected = []
+        for node, part in ((0, x[:2]), (1, x[2:])):
+            state = network.adapters.node_state(node)
+            a, b = (state[f"base_model.model.{site}.lora_{letter}.weight"] for letter in "AB")
+            expected.append(part @ linear.weight.t() + linear.bias + part @ a.t() @ b.t() * network.adapters.scaling)
+        with torch.no_grad():
+            torch.testing.assert_close(route.linear(site, x), torch.cat(expected), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="does not see every token"):
+        route.linear("model.layers.0.self_attn.q_proj", inputs[0][:4])
 
 
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "unmerged"])
