@@ -247,9 +247,13 @@ def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:
 
 
 def _check_supported(model: PreTrainedModel, name: str) -> None:
-    layer_types = set(getattr(model.config, "layer_types", None) or ())
-    if not getattr(model, "_supports_attention_backend", False) or layer_types - LAYER_TYPES:
+    config = model.config.get_text_config()
+    plain = getattr(model, "_supports_attention_backend", False)
+    plain &= not set(getattr(config, "layer_types", None) or ()) - LAYER_TYPES
+    plain &= getattr(config, "attn_logit_softcapping", None) is None
+    plain &= not any(parameter.endswith("sinks") for parameter, _ in model.named_parameters())
+    if not plain:
         raise BackboneError(
-            f"backbone {name!r} ({type(model).__name__}) is not supported: its layers must be causal attention that "
-            "goes through the attention interface of transformers (Llama, Qwen3, Gemma 3 …)"
+            f"backbone {name!r} ({type(model).__name__}) is not supported: its layers must be plain causal attention "
+            "that goes through the attention interface of transformers (Llama, Qwen3, Gemma 3 …)"
         )

@@ -8,7 +8,7 @@ import oracle
 import pytest
 import tiny_models
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM
+from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel, Lfm2Config, Lfm2ForCausalLM
 
 from algorithms.backbone import Backbone, load_backbone
 from algorithms.network import Network
@@ -125,11 +125,15 @@ def test_a_hub_id_that_cannot_be_reached_is_one_clear_line(monkeypatch):
 
 def test_architectures_that_cannot_be_routed_are_refused():
     small = {"vocab_size": oracle.VOCABULARY, "bos_token_id": 1, "eos_token_id": 1}
-    mamba = MambaForCausalLM(MambaConfig(**small, hidden_size=16, num_hidden_layers=1))
-    gpt2 = GPT2LMHeadModel(GPT2Config(**small, n_embd=16, n_layer=1, n_head=1))
-    for model in (mamba, gpt2):
-        with pytest.raises(BackboneError, match="'odd'"):
+    shape = tiny_models.SHAPE | {"bos_token_id": 1}
+    convolutions = Lfm2ForCausalLM(Lfm2Config(**shape, layer_types=["conv", "full_attention"]))
+    soft_capped = Gemma2ForCausalLM(Gemma2Config(**shape))
+    for model in (convolutions, soft_capped):
+        with pytest.raises(BackboneError, match=r"'odd'.*plain causal attention"):
             Backbone.wrap(model, tiny_models.tokenizer(), "odd")
+    gpt2 = GPT2LMHeadModel(GPT2Config(**small, n_embd=16, n_layer=1, n_head=1))
+    with pytest.raises(BackboneError, match="none of the linear layers"):
+        Backbone.wrap(gpt2, tiny_models.tokenizer(), "odd")
     with pytest.raises(BackboneError, match="dtype"):
         load_backbone("nano", dtype="float33")
 
