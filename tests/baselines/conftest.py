@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,10 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from algorithms import Backbone, load_backbone
 from algorithms.nano.vocabulary import build_tokenizer
-from neuromas_env import Question, Task, make_task, register_task
+from neuromas_env import Question, Task, make_task, register_task, registry
 
 
-@register_task
 class Coin(Task):
     """Chains whose answer is heads or tails by the length of what is said: any model is right now and then."""
 
@@ -33,6 +33,14 @@ class Coin(Task):
 
     def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
         return ("heads" if len(text) % 2 else "tails") if text else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coin_is_a_task() -> Iterator[None]:
+    """Known to the tests of this folder only: other suites run over all registered tasks."""
+    register_task(Coin)
+    yield
+    del registry._registered["coin"]
 
 
 @pytest.fixture(scope="session")
