@@ -169,7 +169,7 @@ class TreeLayout:
         self.longest = P + S
         self.tokens = int(prefix_C.sum() + branch_CG.sum())
         self.valid_Z = torch.cat([valid_CP.reshape(-1), (steps_S < branch_CG[:, :, None]).reshape(-1)])
-        self.biases: dict[int | None, Bias] = {}
+        self.biases: dict[tuple[int | None, int, int], Bias] = {}
         self.places_of: dict[tuple[int, int], Places] = {}
 
     def places(self, heads: int, K: int) -> Places:
@@ -180,7 +180,7 @@ class TreeLayout:
     def bias(self, window: int | None, K: int, R: int, dtype: torch.dtype) -> Bias:
         if window is not None and window >= self.longest:
             window = None
-        if window not in self.biases:
+        if (window, K, R) not in self.biases:
             C, G, P, S = self.shape
             steps_P = torch.arange(P, device=self.prefix_CP.device)
             steps_S = torch.arange(S, device=self.prefix_CP.device)
@@ -192,8 +192,8 @@ class TreeLayout:
             elif self.ragged:
                 shared = _as_bias(self.key_positions_CP != FAR, dtype).repeat_interleave(K, 0)[:, None]
             own = _as_bias(visible(steps_S, steps_S, window), dtype).repeat(R, 1)
-            self.biases[window] = Bias(among, shared, own)
-        return self.biases[window]
+            self.biases[window, K, R] = Bias(among, shared, own)
+        return self.biases[window, K, R]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor:
         if torch.is_grad_enabled():
@@ -323,7 +323,7 @@ class DecodeLayout:
             own_k, own_v = (self._grow(x, branch_CG, max_new_tokens) for x in (k, v))
             self.cache[layer] = pk, pv, own_k, own_v
         self.alive: Tensor | None = None
-        self.biases: dict[int | None, tuple[Tensor | None, Tensor | None]] = {}
+        self.biases: dict[tuple[int | None, int, int], tuple[Tensor | None, Tensor | None]] = {}
         self.places_of: dict[tuple[int, int], Places] = {}
 
     def _grow(self, x_CKUSD: Tensor, branch_CG: Tensor, extra: int) -> Tensor:
@@ -361,7 +361,7 @@ class DecodeLayout:
         """The biases of this slot on the prefix and on the rows' own keys, as in `Bias`."""
         if window is not None and window >= self.longest:
             window = None
-        if window not in self.biases:
+        if (window, K, R) not in self.biases:
             C, G, P, T = self.C, self.G, self.P, self.slot
             shared = own = None
             now_CG1 = self.current_CG[:, :, None]
@@ -373,8 +373,8 @@ class DecodeLayout:
             if self.ragged_own or window is not None:
                 seen = visible(now_CG1, self.key_positions_CGT[:, :, :T], window).view(C, 1, G, 1, T)
                 own = _as_bias(seen, dtype).expand(C, K, G, 1, T).reshape(C * K * G, 1, T)
-            self.biases[window] = shared, own
-        return self.biases[window]
+            self.biases[window, K, R] = shared, own
+        return self.biases[window, K, R]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: int | None) -> Tensor:
         C, G, H, K = self.C, self.G, q.shape[0], k.shape[0]
