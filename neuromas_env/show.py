@@ -2,7 +2,7 @@
 
 The page is a single file without scripts and without any reference to another file, so it can be mailed, archived and
 opened anywhere. Messages are untrusted text: they are escaped, and characters that would move other text around are
-written as ⟨U+XXXX⟩.
+written by their code point, such as ⟨U+202E⟩.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def sanitise(message: object, max_chars: int) -> tuple[str, tuple[str, ...]]:
 
 
 def visible(text: str, *, keep_newlines: bool = False) -> str:
-    """`text` with every control, format, surrogate and separator character written as ⟨U+XXXX⟩.
+    """`text` with every control, format, surrogate and separator character written by its code point, as ⟨U+202E⟩.
 
     Line ends stay where `keep_newlines` is set. Joiners that scripts and emoji need (U+200C, U+200D) stay as well.
     """
