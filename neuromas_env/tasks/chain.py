@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 import re
-from typing import ClassVar
 
 from ..task import Question
 from .generated import Draft, GeneratedTask, parse_difficulty
@@ -39,7 +38,7 @@ def render(value: int, operations: tuple[str, ...]) -> str:
 
 
 class Chain(GeneratedTask):
-    name: ClassVar[str] = "chain"
+    name = "chain"
     instruction = (
         "The task is a chain of operations, done from left to right modulo 10. The answer ends with '= d', where d is "
         "the resulting digit."

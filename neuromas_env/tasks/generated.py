@@ -1,14 +1,19 @@
-"""Procedural tasks: endless training questions, and finite splits that never share a question with them."""
+"""Procedural tasks: endless training questions, and finite splits that never share a question with them.
+
+A task's module holds its wording, an exact `solve`, which works from the prompt alone, and a class that draws questions
+and reads answers. Here stands what they share: the splits, how random numbers are drawn, how an answer is found.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
+import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from ..errors import UsageError
 from ..task import SPLITS, Question, Task
@@ -17,6 +22,9 @@ from ..task import SPLITS, Question, Task
 # so that no split can ever hold a question of another, at any difficulty.
 _BUCKETS = ("validation", "test", *["train"] * 8)
 _MAX_MISSES = 20_000  # draws in a row without a new question, after which a split is taken to be complete
+
+DIGITS = tuple("0123456789")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +54,55 @@ def parse_difficulty(text: str | None, default: str, lowest: int, highest: int) 
     return bounds
 
 
+# New tasks draw by these alone. For a given seed Python promises the same sequence in every version only of `random()`,
+# which is also faster than `randint`, `choice` and `shuffle`.
+
+
+def between(rng: random.Random, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, both included."""
+    return low + int(rng.random() * (high - low + 1))
+
+
+def several(rng: random.Random, count: int, low: int, high: int) -> list[int]:
+    """`count` whole numbers from `low` to `high`, both included."""
+    random, span = rng.random, high - low + 1
+    return [low + int(random() * span) for _ in range(count)]
+
+
+def pick(rng: random.Random, items: Sequence[T]) -> T:
+    return items[int(rng.random() * len(items))]
+
+
+def shuffled(rng: random.Random, items: Iterable[T]) -> list[T]:
+    return sorted(items, key=lambda _: rng.random())
+
+
+def after_equals(text: str) -> str | None:
+    """What a text says after its last `=`, white space aside; None without one. Anything further is part of it."""
+    _, sign, answer = text.rpartition("=")
+    return answer.strip() if sign else None
+
+
+def read_digit(text: str, *, strict: bool) -> str | None:
+    """The digit 0-9 that ends a text after `=`; not strict: the last number of the text, where it is one such digit."""
+    if strict:
+        answer = after_equals(text)
+    else:
+        numbers = re.findall(r"-?\d[\d.,]*", text)
+        answer = numbers[-1].rstrip(".,") if numbers else None
+    return answer if answer in DIGITS else None
+
+
 class GeneratedTask(Task):
     """A task whose questions are drawn by `generate` from a seeded generator.
 
     The same (task version, options, split, index) gives the same question on every platform: only `random.Random`
-    seeded by a string is used, which hashes with SHA-512. Finite splits hold no question twice.
+    seeded by a string is used, which hashes with SHA-512. Finite splits hold no question twice; each is drawn when its
+    first question is asked for.
     """
 
     sizes: ClassVar[Mapping[str, int | None]] = {"train": None, "validation": 500, "test": 1000}
-    balanced: ClassVar[tuple[str, ...]] = ()
+    balanced: tuple[str, ...] = ()
     """Answers of which a finite split holds equally many; empty where answers fall as they come."""
 
     def __init__(self) -> None:
@@ -108,7 +156,7 @@ class GeneratedTask(Task):
             misses += 1
             draft = self.generate(rng)
             full = bool(self.balanced) and held[draft.answer] == share
-            if split_of(draft.prompt) == split and draft.prompt not in drafts and not full:
+            if not full and split_of(draft.prompt) == split and draft.prompt not in drafts:
                 drafts[draft.prompt] = draft
                 held[draft.answer] += 1
                 misses = 0

@@ -14,12 +14,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from ..errors import UsageError
 from ..task import Question
-from .bbh import read_bbh
+from .bbh_file import read_bbh
 from .generated import Draft, GeneratedTask, parse_difficulty
 
 OPENING = "If you follow these instructions, do you return to the starting point?"
@@ -55,6 +56,7 @@ class Instruction(NamedTuple):
     quarter: int = 0
     named: bool = False  # whether a move names its direction
 
+    @cache  # noqa: B019 (there are some fifty instructions, and wording one takes as long as drawing it)
     def __str__(self) -> str:
         if not self.steps:
             return "Turn " + next(name for name, quarter in TURNS.items() if quarter == self.quarter) + "."
@@ -68,10 +70,21 @@ def render(instructions: Sequence[Instruction], face: bool) -> str:
 
 
 def walk(instructions: Sequence[Instruction]) -> Walker:
-    walker = Walker()
-    for instruction in instructions:
-        walker = walker.follow(instruction)
-    return walker
+    x = y = heading = 0
+    for steps, quarter, _ in instructions:
+        if steps:
+            dx, dy = STEPS[(heading + quarter) % 4]
+            x, y = x + dx * steps, y + dy * steps
+        else:
+            heading += quarter
+    return Walker(x, y, heading % 4, len(instructions))
+
+
+# A walk that returns is found in some seven trials of up to ten instructions each. What they are made of is therefore
+# made once.
+NAMED = tuple(tuple(Instruction(steps, quarter, named=True) for quarter in range(4)) for steps in range(1, 11))
+AHEAD = tuple(Instruction(steps) for steps in range(1, 11))
+TURN = tuple(Instruction(0, quarter) for quarter in range(1, 4))
 
 
 def draw_instructions(rng: random.Random, count: int, face: bool, returns: bool) -> list[Instruction]:
@@ -79,13 +92,7 @@ def draw_instructions(rng: random.Random, count: int, face: bool, returns: bool)
     if not face:
         count = max(count, 3)  # out, around, back: no shorter walk with turns returns
     while True:
-        if face:
-            drawn = [Instruction(rng.randint(1, 10), rng.randrange(4), named=True) for _ in range(count)]
-        else:
-            drawn = [
-                Instruction(0, rng.randint(1, 3)) if rng.random() < 0.4 else Instruction(rng.randint(1, 10))
-                for _ in range(count)
-            ]
+        drawn = _draw_face(rng, count) if face else _draw_turns(rng, count)
         near_miss = not returns and rng.random() < 0.5
         if (returns or near_miss) and not _close(rng, drawn):
             continue
@@ -96,24 +103,59 @@ def draw_instructions(rng: random.Random, count: int, face: bool, returns: bool)
             return drawn
 
 
+# The two below draw what `rng.randint(1, 10)`, `rng.randrange(4)` and `rng.randint(1, 3)` would draw, bit for bit, but
+# several times faster: as many random bits as the range takes, again until they fall within it.
+
+
+def _draw_face(rng: random.Random, count: int) -> list[Instruction]:
+    bits, drawn = rng.getrandbits, []
+    for _ in range(count):
+        while (steps := bits(4)) >= 10:
+            pass
+        while (quarter := bits(3)) >= 4:
+            pass
+        drawn.append(NAMED[steps][quarter])
+    return drawn
+
+
+def _draw_turns(rng: random.Random, count: int) -> list[Instruction]:
+    bits, drawn = rng.getrandbits, []
+    for _ in range(count):
+        if rng.random() < 0.4:
+            while (turn := bits(2)) >= 3:
+                pass
+            drawn.append(TURN[turn])
+        else:
+            while (steps := bits(4)) >= 10:
+                pass
+            drawn.append(AHEAD[steps])
+    return drawn
+
+
 def _close(rng: random.Random, instructions: list[Instruction]) -> bool:
     """Set one count on each axis so that the walk returns; False where no count from 1 to 10 can."""
-    heading = 0
-    moves: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # per axis: (place, sign)
-    for place, instruction in enumerate(instructions):
-        if instruction.steps:
-            dx, dy = STEPS[(heading + instruction.quarter) % 4]
-            moves[0 if dx else 1].append((place, dx or dy))
+    heading = x = y = 0
+    along_x: list[tuple[int, int]] = []  # (place, sign)
+    along_y: list[tuple[int, int]] = []
+    for place, (steps, quarter, _) in enumerate(instructions):
+        if steps:
+            dx, dy = STEPS[(heading + quarter) % 4]
+            if dx:
+                x += dx * steps
+                along_x.append((place, dx))
+            else:
+                y += dy * steps
+                along_y.append((place, dy))
         else:
-            heading += instruction.quarter
-    for axis in moves:
-        if not axis:
-            continue
-        place, sign = rng.choice(axis)
-        steps = -sign * sum(instructions[p].steps * s for p, s in axis if p != place)
-        if not 1 <= steps <= 10:
-            return False
-        instructions[place] = Instruction(steps, instructions[place].quarter, instructions[place].named)
+            heading += quarter
+    for axis, end in ((along_x, x), (along_y, y)):
+        if axis:
+            place, sign = rng.choice(axis)
+            steps, quarter, named = instructions[place]
+            steps -= sign * end
+            if not 1 <= steps <= 10:
+                return False
+            instructions[place] = Instruction(steps, quarter, named)
     return True
 
 
@@ -127,10 +169,10 @@ def _change_one_count(rng: random.Random, instructions: list[Instruction]) -> No
 
 
 class Navigate(GeneratedTask):
-    name: ClassVar[str] = "navigate"
+    name = "navigate"
     instruction = "The answer is the last Yes or No of the message."
     max_message_tokens = 12
-    balanced: ClassVar[tuple[str, ...]] = ("Yes", "No")
+    balanced = ("Yes", "No")
 
     def __init__(self, difficulty: str | None = None, style: str = "both", data: str | Path | None = None) -> None:
         super().__init__()
