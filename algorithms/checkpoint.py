@@ -2,7 +2,8 @@
 
 `checkpoints/step_N/` holds the network (`network.json` and a PEFT folder a node, see network.py), the optimizer's
 tensors (`optimizer.safetensors`) and `state.json`: updates done, the best validation so far, the algorithm's own
-state. Randomness needs no record (seeds.py). A checkpoint appears under its name only when it is whole and on disk.
+state, where the curriculum stands. Randomness needs no record (seeds.py). A checkpoint appears under its name only
+when it is whole and on disk.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _NAME = re.compile(r"step_(\d+)")
 class TrainState:
     """Where a run stands: `update` updates are done, or -1 before the untrained network was judged.
 
-    `best_update` had the best validation accuracy so far; `spent`: calls and tokens of all rollouts so far.
+    `best_update` had the best validation accuracy so far; `spent`: calls and tokens of all rollouts so far;
+    `curriculum`: where it stands, empty without one.
     """
 
     update: int = 0
@@ -38,6 +40,7 @@ class TrainState:
     best_accuracy: float | None = None
     algorithm: Mapping[str, Any] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    curriculum: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

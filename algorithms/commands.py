@@ -56,5 +56,9 @@ def summary(run: Run) -> str:
     if validated:
         lines.append(f"validation accuracy: untrained {validated[0]:.3f}, best {validated[best.update]:.3f} "
                      f"(update {best.update}), last {validated[max(validated)]:.3f}")  # fmt: skip
+    last = run.metrics[-1]
+    if (curriculum := run.config.make_curriculum()) is not None and "level" in last:
+        reached = f"level {last['level']} of {len(curriculum.levels)}"
+        lines.append(f"curriculum {curriculum}: trained last at difficulty {last['difficulty']} ({reached})")
     lines.append(f"best network: {best.path}")
     return "\n".join(lines)

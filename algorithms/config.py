@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from neuromas_env.curriculum import THRESHOLD, WINDOW, Curriculum
 from neuromas_env.errors import UsageError
+from neuromas_env.registry import make_task, typed_options
+from neuromas_env.task import Task
 
 from .schedule import Schedule
 
@@ -39,10 +42,20 @@ class TrainConfig:
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """The run's folder; without it, runs/ and a name made of task, topology, algorithm and seed."""
 
-    data: Annotated[str | None, arg(metavar="FILE")] = None
-    """A data file of the task, for tasks that read one."""
+    data: Annotated[str | None, arg(metavar="PATH")] = None
+    """A data file of the task, or a folder of them, for tasks that read one."""
     difficulty: Annotated[str | None, arg(metavar="LOW-HIGH")] = None
     """How hard the questions are, for tasks that grade them."""
+    task_options: Annotated[dict[str, str], arg(metavar="NAME VALUE ...")] = field(default_factory=dict)
+    """Further options of the task, as names and values: `--task-options shots 5 partition 60-20-20`."""
+    allow_code_execution: bool = False
+    """Run programs that models write, for tasks that are judged so; each runs locked in."""
+    curriculum: Annotated[str | None, arg(metavar="LEVEL,LEVEL,...")] = None
+    """Difficulties to train on one after the other, such as 1,2,2-3; validation stays at --difficulty."""
+    curriculum_threshold: float = THRESHOLD
+    """The mean training reward at which training goes on to the next level."""
+    curriculum_window: int = WINDOW
+    """The updates over which that mean is taken."""
 
     updates: int = 80
     """How many batches to learn from."""
@@ -99,15 +112,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("updates", "questions", "samples", "rank", "validation_every", "checkpoint_every",
-                     "keep_checkpoints", "micro_batch_tokens", "threads"):  # fmt: skip
+                     "keep_checkpoints", "micro_batch_tokens", "threads", "curriculum_window"):  # fmt: skip
             self._check(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("warmup", "validation_questions", "transcript_episodes", "clip"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("learning_rate", "temperature", "alpha"):
             self._check(name, getattr(self, name) > 0, "more than 0")
         self._check("final_learning_rate", 0 <= self.final_learning_rate <= 1, "0 to 1")
+        self._check("curriculum_threshold", 0 < self.curriculum_threshold <= 1, "more than 0, at most 1")
         self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "a whole number from 1")
         self._check("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two of [0, 1)")
+        self.make_curriculum()
+        typed_options(self.task_options)
 
     def _check(self, name: str, good: bool, accepted: str) -> None:
         if not good:
@@ -119,6 +135,26 @@ class TrainConfig:
         topology = Path(self.topology).stem if self.topology.endswith(".json") else self.topology
         name = f"{self.task}-{topology}-{self.algorithm}-seed{self.seed}"
         return Path(self.out) if self.out else Path("runs") / name.replace("/", "-")
+
+    def make_task(self) -> Task:
+        """The task to learn. Raises what `neuromas_env.make_task` raises."""
+        return make_task(self.task, difficulty=self.difficulty, **self._options_of_task)
+
+    def make_curriculum(self) -> Curriculum | None:
+        """The curriculum, if there is one. Raises UsageError for levels that make none."""
+        if self.curriculum is None:
+            return None
+        return Curriculum.parse(self.curriculum, self.curriculum_threshold, self.curriculum_window)
+
+    def make_levels(self) -> dict[str, Task]:
+        """The task at each level of the curriculum; none without one. Raises what `Curriculum.make_tasks` raises."""
+        curriculum = self.make_curriculum()
+        return {} if curriculum is None else curriculum.make_tasks(self.task, **self._options_of_task)
+
+    @property
+    def _options_of_task(self) -> dict[str, Any]:
+        """All but the difficulty."""
+        return {"data": self.data, "allow_code_execution": self.allow_code_execution, **self.task_options}
 
     def to_json(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "betas": list(self.betas)}

@@ -39,6 +39,8 @@ class Reporter:
         if accuracy is not None:
             self._validation = f" validation {accuracy:.3f}"
         reward = f"{metrics['reward']:.3f}" if "reward" in metrics else "–"
+        if "difficulty" in metrics:
+            reward += f" at difficulty {metrics['difficulty']}"
         if self._bar is not None:
             self._bar.update(self._task, completed=update, reward=reward, validation=self._validation)
         elif self.enabled and accuracy is not None:

@@ -86,7 +86,7 @@ def roll_out(
     return Rollout(
         questions=list(questions),
         rewards_QG=np.array([score.value for score in batch.scores], dtype=np.float64).reshape(-1, samples),
-        unparsed=float(np.mean([score.status == "unparsed" for score in batch.scores])),
+        unparsed=float(np.mean([score.unread for score in batch.scores])),
         turns=turns,
         samples=[
             # Episodes of one question share the task text, whatever its id: group by the question's row.

@@ -5,15 +5,16 @@
 
 One update: Q questions, G episodes of each, all nodes sampled at temperature 1 (rollout.py); advantages from the
 shared terminal rewards (reinforce.py); one gradient step of all adapters (learner.py). Around it: a learning-rate
-schedule, a greedy validation now and then, a row of metrics, an atomic checkpoint. On a CPU the run is a function of
-its configuration: a killed and resumed run writes the metrics of an uninterrupted one, byte for byte.
+schedule, a greedy validation now and then, a row of metrics, an atomic checkpoint. With a curriculum the questions
+are those of the level it has reached, and each update's mean reward is the success that it goes by. On a CPU the run is
+a function of its configuration: a killed and resumed run writes the metrics of an uninterrupted one, byte for byte.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,8 +25,7 @@ import torch
 
 from neuromas_env.budget import Meter
 from neuromas_env.errors import NeuromasError, TopologyError, UsageError
-from neuromas_env.registry import make_task
-from neuromas_env.task import Task
+from neuromas_env.task import Task, split_size
 from neuromas_env.topology import Topology
 from neuromas_env.transcripts import TranscriptWriter
 
@@ -76,9 +76,14 @@ def train(
     folder = config.folder
     going_on = check_free(folder, resume)
     algorithm = make_algorithm(config.algorithm, config.options)
-    task = make_task(config.task, data=config.data, difficulty=config.difficulty) if task is None else task
+    if task is not None and config.curriculum is not None:
+        raise UsageError("a curriculum makes its own tasks: give the name of a (registered) task, and no Task object")
+    task = config.make_task() if task is None else task
+    levels = config.make_levels()
     config = replace(config, task=task.name)
-    _check_split(task)
+    for each in (task, *levels.values()):
+        _check_split(each)
+        each.check_scoring()
     topology = resolve_topology(config.topology) if network is None else network.topology
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -89,11 +94,11 @@ def train(
             backbone = load_backbone(config.backbone, dtype=config.dtype, device=resolve_device(config.device))
         if network is None:
             network = Network.create(topology, backbone, rank=config.rank, alpha=config.alpha, seed=config.seed)
-        record = _record(config, task, network, algorithm)
+        record = _record(config, task, levels, network, algorithm)
         run = reopen_run(folder, record) if going_on else create_run(folder, record, topology.to_json())
         with exclusive(folder):
             clean(folder)
-            return Trainer(config, task, network, algorithm, run, progress, on_update).train()
+            return Trainer(config, task, levels, network, algorithm, run, progress, on_update).train()
     finally:
         torch.set_num_threads(threads)
 
@@ -105,21 +110,25 @@ class Trainer:
         self,
         config: TrainConfig,
         task: Task,
+        levels: Mapping[str, Task],
         network: Network,
         algorithm: Algorithm,
         run: Run,
         progress: bool,
         on_update: Callable[[Row], None] | None,
     ) -> None:
-        self.config, self.task, self.algorithm, self.run = config, task, algorithm, run
+        self.config, self.task, self.levels, self.algorithm, self.run = config, task, levels, algorithm, run
         self.progress, self.on_update = progress, on_update
         self.network = network
         self.state = TrainState(update=-1)
+        curriculum = config.make_curriculum()
+        self.curriculum = curriculum.start() if curriculum else None
         saved = run.latest
         if saved is not None:
             self.state = saved.state()
             self.network = saved.network(network.backbone)
             algorithm.restore(self.state.algorithm)
+            self.curriculum = curriculum.resume(self.state.curriculum) if curriculum else None
         if self.network.adapters is None:
             raise UsageError("a network without adapters (rank 0) has nothing to train")
         self.optimizer = StackedAdam(self.network.adapters, config.learning_rate, betas=config.betas)
@@ -169,7 +178,8 @@ class Trainer:
         return row, {"validation_seconds": time.perf_counter() - started}
 
     def _update(self, update: int) -> tuple[Row, dict[str, float]]:
-        config, task, network = self.config, self.task, self.network
+        config, network, curriculum = self.config, self.network, self.curriculum
+        task = self.levels[curriculum.level] if curriculum else self.task
         started = time.perf_counter()
         indices = question_indices(config.seed, update, config.questions, task.size("train"))
         meter = Meter(**self.state.spent)
@@ -212,6 +222,7 @@ class Trainer:
             nodes.setdefault(node, {})["gradient_norm"] = float(norm)
         row: Row = {
             "update": update,
+            **({"level": curriculum.index + 1, "difficulty": curriculum.level} if curriculum else {}),
             "learning_rate": rate,
             "reward": float(rollout.rewards_QG.mean()),
             "unparsed": rollout.unparsed,
@@ -228,6 +239,7 @@ class Trainer:
         if update % config.validation_every == 0 or update == config.updates:
             row |= self._validate(update)
         self.state.spent = {name: row[name] for name in ("calls", "prompt_tokens", "sampled_tokens")}
+        self.curriculum = curriculum.record(row["reward"]) if curriculum else None
         self._done(update, row)
         timings = {
             "sample_seconds": sampled - started,
@@ -257,6 +269,7 @@ class Trainer:
         """`update` is finished: from here on a checkpoint holds it."""
         state, accuracy = self.state, row.get("validation_accuracy")
         state.update, state.algorithm = update, self.algorithm.state()
+        state.curriculum = self.curriculum.to_json() if self.curriculum else {}
         if accuracy is not None and (state.best_accuracy is None or accuracy > state.best_accuracy):
             state.best_update, state.best_accuracy = update, accuracy
 
@@ -296,15 +309,25 @@ def resolve_device(name: str) -> str:
 
 
 def _check_split(task: Task) -> None:
-    try:
-        size = task.size("train")
-    except ValueError:
-        size = 0
-    if size == 0:
-        raise UsageError(f"the task {task.id} has no training questions; train without --data, or on another task")
+    if split_size(task, "train") == 0:
+        raise UsageError(
+            f"the task {task.id} has no training questions here; give --data a folder that holds them, or divide its "
+            "rows with --task-options partition 60-20-20, if it takes that"
+            if task.trains_on_data
+            else f"the task {task.id} has no training questions; train without --data, or on another task"
+        )
 
 
-def _record(config: TrainConfig, task: Task, network: Network, algorithm: Algorithm) -> dict[str, Any]:
+def training_splits(task: Task) -> dict[str, str]:
+    """The hashes of the splits that a run learns from and is validated on, where these are read from data."""
+    if not task.trains_on_data:
+        return {}
+    return {split: task.split_hash(split) for split in ("train", "validation") if task.size(split)}
+
+
+def _record(
+    config: TrainConfig, task: Task, levels: Mapping[str, Task], network: Network, algorithm: Algorithm
+) -> dict[str, Any]:
     """What config.json holds: resuming asks that `config` and `resolved` are the same."""
     versions = {}
     for package in ("neuromas", "torch", "transformers", "peft", "numpy"):
@@ -316,6 +339,8 @@ def _record(config: TrainConfig, task: Task, network: Network, algorithm: Algori
         "config": config.to_json(),
         "resolved": {
             "task": task.id,
+            "splits": training_splits(task),
+            "levels": {level: training_splits(task) for level, task in levels.items()},
             "topology": network.topology.to_json(),
             "backbone": network.backbone.weight_hash(),
             "device": network.backbone.model.device.type,

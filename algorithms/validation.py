@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from neuromas_env.episodes import run_episodes
 from neuromas_env.node import Message, NodeRequest
-from neuromas_env.task import Task
+from neuromas_env.task import Task, split_size
 
 from .rollout import limit
 
@@ -31,10 +31,7 @@ class GreedyPolicy:
 
 def validation_size(task: Task, wanted: int) -> int:
     """How many of the first `wanted` questions of the validation split there are; 0 where there is no such split."""
-    try:
-        size = task.size("validation")
-    except ValueError:
-        return 0
+    size = split_size(task, "validation")
     return wanted if size is None else min(wanted, size)
 
 
@@ -57,5 +54,5 @@ def validate(
         instructions=instructions,
         transcript=transcript,
     )
-    unparsed = sum(score.status == "unparsed" for score in batch.scores) / questions
+    unparsed = sum(score.unread for score in batch.scores) / questions
     return {"validation_accuracy": batch.accuracy, "validation_unparsed": unparsed}

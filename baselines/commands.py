@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from neuromas_env.task import Question, Task, questions_hash
+
 DEFAULT_METHODS = "direct,cot,self-consistency,single-rl,neuromas:1-1-1"
 
 # What the help shows for an option that may be left out, instead of its type.
 File = Annotated[Path | None, arg(metavar="FILE")]
+Data = Annotated[Path | None, arg(metavar="PATH")]
+Options = Annotated[dict[str, str] | None, arg(metavar="NAME VALUE ...")]
+Flag = Annotated[bool, FlagCreatePairsOff]
 Range = Annotated[str | None, arg(metavar="LOW-HIGH")]
 Number = Annotated[int | None, arg(metavar="N")]
 
@@ -21,8 +26,10 @@ Number = Annotated[int | None, arg(metavar="N")]
 def evaluate(
     system: Annotated[str, Positional, arg(metavar="RUN|METHOD")],
     task: Annotated[str, Positional, arg(metavar="TASK")],
-    data: File = None,
+    data: Data = None,
     difficulty: Range = None,
+    task_options: Options = None,
+    allow_code_execution: Flag = False,
     split: str = "test",
     questions: Number = None,
     seed: Number = None,
@@ -40,8 +47,10 @@ def evaluate(
     Args:
         system: A run folder, of which the best checkpoint by validation is measured, or the name of a method.
         task: A task listed by `neuromas tasks`.
-        data: A data file in the task's published format; its rows are the split test.
+        data: A file of the task's published format, whose rows are the split test, or a folder of such files.
         difficulty: How hard the questions are, for tasks that grade them.
+        task_options: Further options of the task, such as shots 5.
+        allow_code_execution: Run programs that models write, for tasks that are judged so; each runs locked in.
         split: Which questions: train, validation or test.
         questions: How many questions, from the first on; without it, the whole split.
         seed: Decides sampled answers, and the training of a method that trains; without it, the run's own, or 0.
@@ -54,7 +63,6 @@ def evaluate(
     from rich.console import Console
 
     from algorithms.config import TrainConfig
-    from neuromas_env.registry import make_task
     from neuromas_env.topology import Topology
     from neuromas_env.transcripts import TranscriptWriter
 
@@ -65,7 +73,7 @@ def evaluate(
     from .training import TrainedMethod
 
     method = resolve_method(system)
-    problem = make_task(task, data=data, difficulty=difficulty)
+    problem = load_task(task, data, difficulty, task_options, allow_code_execution)
     chosen = choose_questions(problem, split, questions)
     silenced: tuple[str, ...] = ()
     if silence:
@@ -78,7 +86,7 @@ def evaluate(
     recorded = run.config if run else TrainConfig(task)
     seed = recorded.seed if seed is None else seed
     loaded = load(backbone or recorded.backbone)
-    training = training_config(task, difficulty, backbone or recorded.backbone, ())
+    training = training_config(problem, backbone or recorded.backbone, (), asked_as(data, difficulty, task_options))
     comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out)
     prepared = method.prepare(comparison.context(seed))
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
@@ -91,7 +99,7 @@ def evaluate(
         )
     if writer is not None:
         writer.close()
-    details = row_details(data, difficulty, getattr(problem, "variant", None)) | {"backbone": loaded.name}
+    details = row_details(problem, split, chosen, data, difficulty) | {"backbone": loaded.name}
     if silenced:
         details["silenced"] = list(silenced)
     row = make_row(name, task, split, seed, prepared, outcomes, meter, **details)
@@ -106,11 +114,13 @@ def compare(
     methods: Annotated[str, arg(metavar="METHOD,METHOD")] = DEFAULT_METHODS,
     seeds: Annotated[int, arg(metavar="K")] = 1,
     seed: Annotated[int, arg(metavar="N")] = 0,
-    data: File = None,
+    data: Data = None,
     difficulty: Range = None,
+    task_options: Options = None,
+    allow_code_execution: Flag = False,
     split: str = "test",
     questions: Number = None,
-    silence_layers: Annotated[bool, FlagCreatePairsOff] = False,
+    silence_layers: Flag = False,
     backbone: Annotated[str, arg(metavar="NAME")] = "nano",
     train: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = (),
     jobs: Number = None,
@@ -133,8 +143,10 @@ def compare(
         methods: What is compared, with commas between.
         seeds: How many seeds; each trains anew.
         seed: The first seed.
-        data: A data file in the task's published format, to be asked; training questions stay the task's own.
+        data: A file of the task's published format, to be asked, or a folder of such files.
         difficulty: How hard the questions are, for tasks that grade them.
+        task_options: Further options of the task, such as shots 5.
+        allow_code_execution: Run programs that models write, for tasks that are judged so; each runs locked in.
         split: Which questions: train, validation or test.
         questions: How many questions, from the first on; without it, the whole split.
         silence_layers: Ask trained networks again with each hidden layer silenced in turn.
@@ -148,7 +160,6 @@ def compare(
     from rich.console import Console
 
     from neuromas_env.errors import UsageError
-    from neuromas_env.registry import make_task
 
     from .compare import Comparison, add_equal_budget, check_names, check_writable, parse_methods, run_comparison
     from .evaluate import choose_questions
@@ -159,7 +170,7 @@ def compare(
     console = Console(file=sys.stderr, soft_wrap=True)
     chosen, added = add_equal_budget(parse_methods(methods))
     check_names(chosen)
-    problem = make_task(task, data=data, difficulty=difficulty)
+    problem = load_task(task, data, difficulty, task_options, allow_code_execution)
     asked = choose_questions(problem, split, questions)
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least 1 seed is needed")
@@ -171,7 +182,7 @@ def compare(
         check_plot_path(plot)
     for path in filter(None, (json, plot)):
         check_writable(path)
-    training = training_config(task, difficulty, backbone, train)
+    training = training_config(problem, backbone, train, asked_as(data, difficulty, task_options))
     comparison = Comparison(
         problem,
         split,
@@ -183,7 +194,7 @@ def compare(
         folder,
         silence_layers=silence_layers,
         workers=jobs or default_jobs(training),
-        details=row_details(data, difficulty, getattr(problem, "variant", None)),
+        details=row_details(problem, split, asked, data, difficulty),
     )
     if added:
         console.print("added self-consistency at the network's sampled tokens: no gain counts that does not beat it")
@@ -228,8 +239,28 @@ def load(backbone: str) -> Any:
     return load_backbone(backbone, device=resolve_device("auto"))
 
 
-def training_config(task: str, difficulty: str | None, backbone: str, options: tuple[str, ...]) -> Any:
-    """The configuration that trained methods share. Raises UsageError for a bad `--train` option."""
+def load_task(
+    name: str, data: Path | None, difficulty: str | None, options: Mapping[str, str] | None, allowed: bool
+) -> Task:
+    """The task as typed, if its answers can be judged here. Raises UsageError."""
+    from neuromas_env.registry import make_task, typed_options
+
+    given = typed_options(options)
+    task = make_task(name, data=data, difficulty=difficulty, allow_code_execution=allowed, **given)
+    task.check_scoring()
+    return task
+
+
+def asked_as(data: Path | None, difficulty: str | None, options: Mapping[str, str] | None) -> dict[str, Any]:
+    """How the task was typed, as fields of a training configuration."""
+    return {"data": None if data is None else str(data), "difficulty": difficulty, "task_options": dict(options or {})}
+
+
+def training_config(task: Task, backbone: str, options: tuple[str, ...], asked: Mapping[str, Any]) -> Any:
+    """The configuration that trained methods share. Raises UsageError for a bad `--train` option.
+
+    Training questions come from the data only where the task has none of its own.
+    """
     from algorithms.config import TrainConfig
     from neuromas_env.errors import UsageError
 
@@ -239,18 +270,28 @@ def training_config(task: str, difficulty: str | None, backbone: str, options: t
     for (name, equals, value), option in zip(pairs, options, strict=True):
         if not (name and equals and value):
             raise UsageError(f"--train {option}: NAME=VALUE is needed, such as updates=40")
-    base = TrainConfig(task=task, difficulty=difficulty, backbone=backbone, tensorboard=False)
+    asked = dict(asked) if task.trains_on_data else {**asked, "data": None}
+    allowed = bool(getattr(task, "allowed", False))
+    base = TrainConfig(task=task.name, backbone=backbone, tensorboard=False, allow_code_execution=allowed, **asked)
     return with_options(base, {name.replace("-", "_"): value for name, _, value in pairs})
 
 
-def row_details(data: Path | None, difficulty: str | None, variant: str | None) -> dict[str, Any]:
-    """Columns that say which questions were asked."""
+def row_details(
+    task: Task, split: str, questions: Sequence[Question], data: Path | None, difficulty: str | None
+) -> dict[str, Any]:
+    """Columns that say which questions were asked: their hash, and that of the whole split where it has an end."""
     details: dict[str, Any] = {}
-    if difficulty or (variant and data is None):
-        details["difficulty"] = difficulty or variant
+    if difficulty or (task.variant and data is None):
+        details["difficulty"] = difficulty or task.variant
+    elif task.variant:
+        details["variant"] = task.variant
     if data is not None:
         details["data"] = data.name
-    return details
+    details["questions_sha256"] = questions_hash(questions)
+    if task.size(split) is not None:
+        details["split_sha256"] = task.split_hash(split)
+    origin = task.origin(split)
+    return details | ({"split_origin": origin} if origin else {})
 
 
 def default_jobs(training: Any) -> int:

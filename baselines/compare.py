@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from algorithms import TrainConfig
     from algorithms.backbone import Backbone
 
-CELL_FORMAT = 1
+CELL_FORMAT = 2
 DEFAULT_NETWORK = "1-1-1"
 """The network whose budgets `single-rl` gets where no network is compared with it."""
 

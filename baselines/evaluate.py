@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from neuromas_env.budget import Meter
 from neuromas_env.episodes import run_episodes
 from neuromas_env.errors import UsageError
@@ -29,6 +27,8 @@ def choose_questions(task: Task, split: str, count: int | None) -> list[Question
     """
     try:
         size = task.size(split)
+    except UsageError:
+        raise
     except ValueError as error:
         raise UsageError(f"{error} (accepted: {', '.join(SPLITS)})") from None
     if size == 0:
@@ -72,12 +72,7 @@ def ask(
         )
         scores += batch.scores
         progress(len(scores))
-    outcomes = Outcomes(
-        correct_Q=np.array([score.value >= 1.0 for score in scores]),
-        flexible_Q=np.array([score.flexible >= 1.0 for score in scores]),
-        unparsed_Q=np.array([score.status == "unparsed" for score in scores]),
-    )
-    return outcomes, meter
+    return Outcomes.of(scores), meter
 
 
 def make_row(
@@ -104,6 +99,8 @@ def make_row(
         seconds=round(meter.seconds, 3),
         extra={
             "flexible": float(outcomes.flexible_Q.mean()),
+            "missing": float(outcomes.missing_Q.mean()),
+            "failed": float(outcomes.failed_Q.mean()),
             "topology": str(system.topology),
             **system.notes,
             **extra,

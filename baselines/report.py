@@ -78,6 +78,10 @@ def scope(rows: Sequence[Row]) -> str:
     row = next((row for row in rows if row.seed is None), rows[0])
     seeds = int(row.extra.get("seeds", 1))
     parts = [f"{row.questions:,} questions of the split {row.split}", f"{seeds} seed" + ("" if seeds == 1 else "s")]
+    if row.extra.get("questions_sha256"):
+        parts.append(f"sha256 {row.extra['questions_sha256'][:12]}")
+    if row.extra.get("split_origin"):
+        parts.append(str(row.extra["split_origin"]))
     if row.extra.get("backbone"):
         parts.append(f"backbone {row.extra['backbone']}")
     return " · ".join(parts)

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 
 from algorithms.files import write_json
+from neuromas_env.task import Score
+
+OUTCOMES = ("correct", "flexible", "unparsed", "missing", "failed")
 
 Z_95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
@@ -61,15 +64,30 @@ class Outcomes:
     correct_Q: np.ndarray
     flexible_Q: np.ndarray
     unparsed_Q: np.ndarray
+    """No answer could be read, be it that there was no text."""
+    missing_Q: np.ndarray
+    """There was no text."""
+    failed_Q: np.ndarray
+    """The judge could not judge it."""
+
+    @classmethod
+    def of(cls, scores: Sequence[Score]) -> Outcomes:
+        return cls(
+            correct_Q=np.array([score.value >= 1.0 for score in scores], bool),
+            flexible_Q=np.array([score.flexible >= 1.0 for score in scores], bool),
+            unparsed_Q=np.array([score.unread for score in scores], bool),
+            missing_Q=np.array([score.status == "missing" for score in scores], bool),
+            failed_Q=np.array([score.status == "failed" for score in scores], bool),
+        )
 
     def to_json(self) -> dict[str, str]:
         """Each row of flags as a string of 0 and 1: compact, and readable in a diff."""
-        arrays = {"correct": self.correct_Q, "flexible": self.flexible_Q, "unparsed": self.unparsed_Q}
+        arrays = {name: getattr(self, f"{name}_Q") for name in OUTCOMES}
         return {name: "".join("1" if flag else "0" for flag in array) for name, array in arrays.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, str]) -> Outcomes:
-        return cls(*(np.array([c == "1" for c in data[name]], bool) for name in ("correct", "flexible", "unparsed")))
+        return cls(*(np.array([c == "1" for c in data[name]], bool) for name in OUTCOMES))
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:

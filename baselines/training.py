@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from neuromas_env.errors import CheckpointError, TopologyError, UnknownNameError, UsageError
-from neuromas_env.registry import make_task
 from neuromas_env.topology import Topology
 
 from .base import Context, Method, MethodName, System
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 # What a comparison decides for all of its methods, and what is no single value.
 NOT_OPTIONS = frozenset(
-    {"task", "data", "topology", "backbone", "seed", "out", "device", "dtype", "threads", "options",
-     "instructions", "betas", "tensorboard", "keep_checkpoints", "transcript_episodes"}
+    {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "device", "dtype",
+     "threads", "options", "instructions", "betas", "tensorboard", "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
 
 GRAPH = "graph"
@@ -119,12 +118,13 @@ class TrainedMethod(Method):
             return None
         from algorithms.algorithm import make_algorithm
         from algorithms.config import FREE_TO_CHANGE
+        from algorithms.trainer import training_splits
 
         config = self.training_config(context.training, context.compared)
         settings = {name: value for name, value in config.to_json().items() if name not in FREE_TO_CHANGE}
         settings["options"] = dataclasses.asdict(make_algorithm(config.algorithm, config.options).config)
-        task = make_task(config.task, data=config.data, difficulty=config.difficulty)
-        fingerprint = digest([settings, task.id, context.weights])
+        task = config.make_task()
+        fingerprint = digest([settings, task.id, training_splits(task), context.weights])
         name = slug(f"{self.spec.name}-{self.spec.argument}" if self.spec.argument else self.spec.name)
         folder = context.out / "runs" / f"{name}-seed{config.seed}-{fingerprint}"
         return dataclasses.replace(config, out=str(folder))

@@ -37,7 +37,7 @@ def demo(out: Path = Path("neuromas-demo"), questions: int = 1000, seed: int = 0
     started = time.monotonic()
     from rich.console import Console
 
-    from baselines.commands import default_jobs, interruptible, load, row_details, training_config
+    from baselines.commands import asked_as, default_jobs, interruptible, load, row_details, training_config
     from baselines.compare import Comparison, check_writable, parse_methods, run_comparison
     from baselines.evaluate import choose_questions
     from baselines.plot import draw
@@ -48,11 +48,12 @@ def demo(out: Path = Path("neuromas-demo"), questions: int = 1000, seed: int = 0
     console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
     check_writable(out, folder=True)
     task = make_task(TASK, difficulty=DIFFICULTY)
-    training = training_config(TASK, DIFFICULTY, "nano", ())
+    training = training_config(task, "nano", (), asked_as(None, DIFFICULTY, None))
+    asked = choose_questions(task, "test", questions)
     comparison = Comparison(
         task,
         "test",
-        choose_questions(task, "test", questions),
+        asked,
         parse_methods(METHODS),
         [seed],
         load("nano"),
@@ -60,7 +61,7 @@ def demo(out: Path = Path("neuromas-demo"), questions: int = 1000, seed: int = 0
         out,
         silence_layers=True,
         workers=jobs or default_jobs(training),
-        details=row_details(None, DIFFICULTY, None),
+        details=row_details(task, "test", asked, None, DIFFICULTY),
     )
     console.print(introduction(comparison.questions[0].prompt, comparison.questions[0].answer))
     with interruptible(console), console.status("") as status:

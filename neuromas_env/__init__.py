@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .budget import Meter
+from .curriculum import Curriculum
 from .engine import Engine
 from .env import TextNetworkEnv, env, parallel_env
 from .episodes import EpisodeBatch, Turn, run_episodes
@@ -29,6 +30,7 @@ __all__ = [
     "SPLITS",
     "BackboneError",
     "CheckpointError",
+    "Curriculum",
     "DataFileError",
     "Engine",
     "EpisodeBatch",

@@ -1,15 +1,16 @@
 """Which tasks there are, found by exact name: built-in, registered, or an entry point of the group `neuromas.tasks`.
 
-A task class takes its options as keyword arguments. Two have the same meaning everywhere: `data`, the path of a file
-with questions in the task's published format, and `difficulty`, a range "LOW-HIGH" of whole numbers or one number.
+A task class takes its options as keyword arguments. Three have the same meaning everywhere: `data`, the path of a file
+or folder with questions in the task's published format; `difficulty`, a range "LOW-HIGH" of whole numbers or one
+number; `allow_code_execution`, without which no task runs a program that a model wrote.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,22 +20,25 @@ import pettingzoo
 
 from .errors import UnknownNameError, UsageError
 from .task import Task
+from .tasks.catalog import FAMILIES, SINGLE, builtin_names
 
 ENVIRONMENT_VERSION = 0
 TaskFactory = Callable[..., Task]
+COMMON = ("data", "difficulty", "allow_code_execution")
+"""The options that have the same meaning for every task."""
 
-BUILTIN = {"chain": "tasks.chain:Chain", "navigate": "tasks.navigate:Navigate"}
 _registered: dict[str, TaskFactory] = {}
 
 
 @cache
 def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="neuromas.tasks") if point.name not in BUILTIN}
+    built_in = builtin_names()
+    return {point.name: point for point in entry_points(group="neuromas.tasks") if point.name not in built_in}
 
 
 def task_names() -> list[str]:
     """The ids of all tasks, sorted. Nothing is imported for it."""
-    return sorted({*BUILTIN, *_entry_points(), *_registered})
+    return sorted({*builtin_names(), *_entry_points(), *_registered})
 
 
 def register_task(factory: TaskFactory, name: str | None = None) -> TaskFactory:
@@ -45,7 +49,7 @@ def register_task(factory: TaskFactory, name: str | None = None) -> TaskFactory:
     name = name or str(getattr(factory, "name", ""))
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise UsageError(f"bad task name {name!r}: letters, digits, '_', '-', '.' and at most one '/' are accepted")
-    if name in BUILTIN or name in _entry_points() or _registered.get(name, factory) is not factory:
+    if name in builtin_names() or name in _entry_points() or _registered.get(name, factory) is not factory:
         raise UsageError(f"the task name {name!r} is taken; choose another")
     _registered[name] = factory
     _register_environment(name)
@@ -73,31 +77,79 @@ def task_factory(name: str) -> TaskFactory:
     """The class (or factory) of the task `name`. Raises UnknownNameError with close matches."""
     if name in _registered:
         return _registered[name]
-    if name in BUILTIN:
-        module, _, attribute = BUILTIN[name].partition(":")
-        return getattr(import_module(f".{module}", __package__), attribute)
+    if name in builtin_names():
+        family, _, member = name.partition("/")
+        module, _, attribute = (FAMILIES[family] if member else SINGLE[name]).partition(":")
+        built_in = getattr(import_module(f".tasks.{module}", __package__), attribute)
+        return partial(built_in, member) if member else built_in
     if name in _entry_points():
         return _entry_points()[name].load()
     raise UnknownNameError("task", name, task_names())
 
 
-def make_task(id: str | Task, data: str | Path | None = None, difficulty: str | None = None, **options: Any) -> Task:
+def make_task(
+    id: str | Task,
+    data: str | Path | None = None,
+    difficulty: str | None = None,
+    allow_code_execution: bool = False,
+    **options: Any,
+) -> Task:
     """The task `id` with its options; a Task object is given back as it is.
+
+    Option values may be texts, as typed on a command line: they are read as what the task's own signature says.
 
     Raises UnknownNameError for an unknown id, UsageError for an option that the task does not take, and what the task
     raises for an option's value (DataFileError for a bad data file).
     """
-    common = {"data": data, "difficulty": difficulty}
+    common = {"data": data, "difficulty": difficulty, "allow_code_execution": allow_code_execution or None}
     options |= {name: value for name, value in common.items() if value is not None}
     if isinstance(id, Task):
         if options:
             raise UsageError(f"the task {id.id} is already made; options ({', '.join(options)}) need the task's name")
         return id
     factory = task_factory(id)
-    parameters = inspect.signature(factory).parameters.values()
-    accepted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for option in options:
-            if option not in accepted:
-                raise UsageError(f"task {id!r} takes no option {option!r}; it takes {', '.join(accepted) or 'none'}")
+    accepted = task_options(factory)
+    for option, value in options.items():
+        if accepted is None:
+            break
+        if option not in accepted:
+            raise UsageError(f"task {id!r} takes no option {option!r}; it takes {', '.join(accepted) or 'none'}")
+        options[option] = _read_option(option, value, accepted[option])
     return factory(**options)
+
+
+def typed_options(options: Mapping[str, str] | None) -> dict[str, str]:
+    """Options of a task as typed on a command line. Raises UsageError for one that has an option of its own there."""
+    for name in options or {}:
+        if name in COMMON:
+            raise UsageError(f"the task option {name!r} has an option of its own: --{name.replace('_', '-')}")
+    return dict(options or {})
+
+
+def task_options(factory: TaskFactory) -> dict[str, inspect.Parameter] | None:
+    """The options that a task takes, by name; None where it takes whatever it is given."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def _read_option(option: str, value: Any, parameter: inspect.Parameter) -> Any:
+    """A text as the whole number or the truth value that the parameter's annotation wants."""
+    wanted = str(parameter.annotation)
+    if not isinstance(value, str) or "str" in wanted:
+        return value
+    if value.lower() == "none" and "None" in wanted:
+        return None
+    if "bool" in wanted and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if "int" in wanted and re.fullmatch(r"[+-]?\d+", value):
+        return int(value)
+    kinds = [
+        name
+        for name, kind in (("true or false", "bool"), ("a whole number", "int"), ("none", "None"))
+        if kind in wanted
+    ]
+    if not kinds:
+        return value
+    raise UsageError(f"task option {option!r} is {value!r}; accepted: {', '.join(kinds)}")

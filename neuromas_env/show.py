@@ -21,7 +21,13 @@ from .topology import Topology
 from .transcripts import Call, Episode, Transcript, read_transcript
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-OUTCOMES = {"correct": "right", "wrong": "wrong", "unparsed": "unreadable"}
+OUTCOMES = {
+    "correct": "right",
+    "wrong": "wrong",
+    "unparsed": "unreadable",
+    "missing": "no answer",
+    "failed": "not judged",
+}
 MAX_EPISODES = 200
 FLAG_NAMES = {"cut": "too long, cut", "missing": "missing", "surrogates": "repaired"}
 
@@ -115,7 +121,7 @@ def _facts(part: Part) -> str:
     count = max(1, len(episodes))
     calls = [call for episode in episodes for call in episode.calls]
     right = sum(episode.score.value for episode in episodes) / count
-    unread = sum(episode.score.status == "unparsed" for episode in episodes) / count
+    unread = sum(episode.score.unread for episode in episodes) / count
     facts = [
         (f"{len(episodes):,}", "episode" if len(episodes) == 1 else "episodes"),
         (f"{right:.1%}" if episodes else "–", "right"),

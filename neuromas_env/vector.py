@@ -36,7 +36,8 @@ def check_setting(
 ) -> tuple[Topology, dict[str, str], int]:
     """The topology, the instruction of every node and the number of questions to draw from; both environments use it.
 
-    Raises UsageError for an unknown split, an empty one, or another value of `on_invalid` than "flag" and "raise";
+    Raises UsageError for an unknown split, an empty one, answers that could not be judged here, or another value of
+    `on_invalid` than "flag" and "raise";
     UnknownNameError for an instruction to a node that is not there.
     """
     if isinstance(topology, str):
@@ -48,10 +49,13 @@ def check_setting(
             raise UnknownNameError("node in instructions", node, topology.nodes)
     try:
         size = task.size(split)
+    except UsageError:
+        raise
     except ValueError as error:
         raise UsageError(str(error)) from None
     if size == 0:
         raise UsageError(f"the split {split!r} of task {task.id} is empty; choose another")
+    task.check_scoring()
     given = instructions or {}
     return topology, {node: given.get(node, "") for node in topology.nodes}, ENDLESS if size is None else size
 
@@ -172,8 +176,7 @@ class VectorTextNetworkEnv:
         engine.deliver(texts)
         self._requests = None
         if engine.done:
-            score = self.task.score
-            self.scores = [score(question, text) for question, text in zip(self.questions, engine.answers, strict=True)]
+            self.scores = self.task.score_all(self.questions, engine.answers)
             self.rewards_E = np.array([score.value for score in self.scores])
 
 

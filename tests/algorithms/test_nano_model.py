@@ -45,7 +45,7 @@ def test_it_answers_when_told_to_and_knows_single_operations():
     task = make_task("chain", difficulty="1")
     questions = [task.question("train", index) for index in range(200)]
     batch = run_episodes(task, network.topology, network, questions, instructions={"node_0": ANSWER_NOW})
-    assert all(score.status != "unparsed" for score in batch.scores)
+    assert all(not score.unread for score in batch.scores)
     assert sum(score.value for score in batch.scores) > 0.5 * len(questions)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -78,7 +78,7 @@ def save(folder: Path, architecture: str = "llama", seed: int = 0) -> str:
 class Echo(Task):
     """Say "yes" to the question `a` and "no" to the question `b`: right by chance half the time at best."""
 
-    name: ClassVar[str] = "echo"
+    name = "echo"
     max_message_tokens = 1
 
     def size(self, split: str) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from neuromas_env import Question, Task, make_task, register_task, registry
 class Coin(Task):
     """Chains whose answer is heads or tails by the length of what is said: any model is right now and then."""
 
-    name: ClassVar[str] = "coin"
+    name = "coin"
     max_message_tokens = 4
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ def row(seed: int | None, correct_Q: np.ndarray, **extra: object) -> Row:
 
 
 def outcomes(correct_Q: np.ndarray) -> Outcomes:
-    return Outcomes(correct_Q, correct_Q, ~correct_Q)
+    return Outcomes(correct_Q, correct_Q, ~correct_Q, ~correct_Q, np.zeros_like(correct_Q))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def neuromas(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, 
 def transcript(solver, tmp_path: Path) -> Path:
     path = tmp_path / "episodes.jsonl"
     with TranscriptWriter(path) as writer:
-        from conftest import Spell
+        from spell import Spell
 
         run_episodes(Spell(), "1-1", solver, [0, 1], transcript=writer)
     return path
@@ -58,7 +58,9 @@ def test_every_option_of_every_command_is_explained(capsys) -> None:
 def test_tasks(capsys) -> None:
     code, out, _ = neuromas(capsys, "tasks")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["chain", "navigate"]
+    assert {"chain", "navigate", "arc_challenge", "bbh/…", "mmlu/…"} <= {
+        line.split()[0] for line in out.splitlines()[1:]
+    }
     assert "endless" in out
     code, out, _ = neuromas(capsys, "tasks", "chain", "--difficulty", "4")
     assert "reference answer" in out

@@ -81,7 +81,7 @@ def contrived(**accuracies: float) -> tuple[list[Row], dict[str, list[Outcomes]]
         if silenced:
             extra |= {"silenced_of": NETWORK, "silenced_name": f"{key} silenced"}
         row = Row(method, "chain", "test", 0, 1000, correct_Q.mean(), 0, 1, 0, 3, 9, 9, 100, 1.0, extra)
-        outcomes[method] = [Outcomes(correct_Q, correct_Q, ~correct_Q)]
+        outcomes[method] = [Outcomes(correct_Q, correct_Q, ~correct_Q, ~correct_Q, np.zeros(1000, bool))]
         rows += [row, aggregate([row], outcomes[method])]
     return rows, outcomes
 
