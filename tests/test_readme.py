@@ -1,4 +1,4 @@
-"""Every snippet of the README runs as it stands, and every command of it is one that exists."""
+"""Every snippet of the README and the documentation runs as it stands, and every command of them is one that exists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [
     line.split("&&")[-1].strip()
