@@ -55,13 +55,12 @@ def page(task: Task) -> Iterator[str]:
     yield f"{about.summary}\n"
     if about.body:
         yield f"{about.body}\n"
-    yield "| | |\n|---|---|"
-    yield f"| version | {about.version} |"
-    yield f"| source | {_cell(about.source)} |"
-    yield f"| licence | {_cell(about.licence)} |"
+    yield f"- **Version** {about.version}"
+    yield f"- **Source** {about.source}"
+    yield f"- **Licence** {about.licence}"
     if about.instruction:
-        yield f"| instruction to nodes | {_cell(about.instruction)} |"
-    yield f"| longest message | {about.max_message_tokens} tokens |"
+        yield f"- **Instruction to nodes** {about.instruction}"
+    yield f"- **Longest message** {about.max_message_tokens} tokens"
     yield from _splits(task)
     if about.options:
         yield "\n## Options\n"

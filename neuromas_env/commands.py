@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -85,9 +86,10 @@ def _listed_size(task: Task, split: str) -> str:
 
 def _detail(console: Console, task: Task) -> None:
     page = describe(task)
-    lines = [f"{page.name}, version {page.version}: {page.summary}", ""]
-    lines += [page.body, ""] if page.body else []
-    lines += [f"source   {page.source}", f"licence  {page.licence}"]
+    console.print(Text(f"{page.name}, version {page.version}: {page.summary}\n"))
+    if page.body:
+        console.print(Markdown(page.body), "")
+    lines = [f"source   {page.source}", f"licence  {page.licence}"]
     lines += [f"answers  {page.instruction}"] if page.instruction else []
     lines.append(f"limit    {page.max_message_tokens} tokens a message")
     if page.options:

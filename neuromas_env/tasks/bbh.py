@@ -1,8 +1,8 @@
 """BIG-Bench Hard: the text tasks on which language models fell short of people, in their published wording.
 
-One task for each of the 27 files, `bbh/<file>`. `--data PATH` reads the published JSON file
-(github.com/suzgunmirac/BIG-Bench-Hard, bbh/<file>.json) or the folder that holds it; without a path, it is the hub's
-copy. All rows are test questions; `partition 60-20-20` divides them where a network is to be trained on the task.
+One task for each of the 27 files, `bbh/<file>`. `--data PATH` reads the published file (`bbh/<file>.json` of
+github.com/suzgunmirac/BIG-Bench-Hard) or the folder that holds it; without a path, it is the hub's copy. All rows are
+test questions; `partition 60-20-20` divides them where a network is to be trained on the task.
 
 How an answer is read depends on the task: the last explicit letter where options are lettered, the last explicit word
 where the targets are two words (Yes and No, True and False, valid and invalid), a number, or, for `dyck_languages`
