@@ -69,7 +69,7 @@ class WorkerProcess:
             bufsize=0,
             env={**settings, "PYTHONHASHSEED": "0"},
         )
-        self._end = weakref.finalize(self, _end, self._process, os.getpid())
+        self._end = weakref.finalize(self, _end, self._process)
         ready = self._exchange(None, START_SECONDS)
         if ready is None or "error" in ready:
             raise RuntimeError(ready["error"] if ready else "the process ended before it was ready")
@@ -115,11 +115,10 @@ class WorkerProcess:
         self._process = self._end = None
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
-    if os.getpid() == owner:
-        process.kill()
-        _close_pipes(process)
-        process.wait()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    _close_pipes(process)
+    process.wait()
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:

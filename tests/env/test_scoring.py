@@ -25,6 +25,8 @@ from neuromas_env.errors import UsageError
 from neuromas_env.scoring import (
     MathJudge,
     MathVerdict,
+    mathematics,
+    process,
     read_boxed,
     read_choice,
     read_number,
@@ -498,7 +500,6 @@ def test_a_killed_worker_is_started_again(judge: MathJudge) -> None:
 
 
 WORKERS = {
-    "silent": "import time; time.sleep(600)",
     "dead": "",
     "garbage": "import sys\nprint('{\"ready\": true}', flush=True)\nfor _ in sys.stdin: print('no json', flush=True)",
     "late": "import sys, time\nprint('{\"ready\": true}', flush=True)\nfor _ in sys.stdin: time.sleep(600)",
@@ -565,7 +566,8 @@ from neuromas_env.scoring import shared_math_judge
 judge = shared_math_judge()
 judge.judge("x", "\\\\boxed{y}")
 mine = judge._process.pid
-child = os.fork()
+with judge._process._lock:  # as if another thread were waiting for a verdict
+    child = os.fork()
 if child == 0:
     assert judge.judge("2x", "\\\\boxed{x + x}").status == "correct"
     assert judge._process.pid not in (None, mine)
@@ -594,28 +596,37 @@ with MathJudge() as judge:
     assert result.returncode == 0, result.stderr
 
 
-@needs_math_verify
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarms here")
-def test_the_worker_of_a_killed_process_ends(tmp_path: Path) -> None:
-    program = """
-import os, sys, threading, time
-from neuromas_env.scoring import MathJudge
-judge = MathJudge(seconds=1)
-judge.judge("x", "\\\\boxed{y}")
-print(judge._process.pid, flush=True)
-threading.Timer(0.3, lambda: os.kill(os.getpid(), 9)).start()
-judge.judge("x", "\\\\boxed{9^{9^{9^{9}}}}")
-"""
-    worker = int(run(program, tmp_path).stdout)
-    for _ in range(600):
+def test_a_worker_that_nobody_kills_ends_itself(tmp_path: Path) -> None:
+    endless = "class ExprExtractionConfig: pass\ndef parse(*_, **__):\n    while True: pass\ndef verify(): pass\n"
+    config = "class LatexExtractionConfig:\n    def __init__(self, **_): pass\n"
+    (tmp_path / "math_verify.py").write_text(endless + config)
+    program = Path(mathematics.__file__).with_name("math_worker.py")
+    command = [sys.executable, "-S", "-P", str(program), str(tmp_path), str(1 << 30), "0.1"]  # -S: hides the real one
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert json.loads(worker.stdout.readline()) == {"ready": True}
+        worker.stdin.write(b'{"reference": "1", "answer": "1", "whole": false}\n')
+        worker.stdin.flush()
         try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{worker}/stat").exists() and ") Z " in Path(f"/proc/{worker}/stat").read_text():
-            return  # ended; whoever adopts orphans here has not looked yet
-        time.sleep(0.1)
-    pytest.fail("the worker outlived its parent")
+            assert worker.wait(timeout=300) == -signal.SIGALRM
+        finally:
+            worker.kill()
+
+
+@needs_math_verify
+def test_an_interrupt_does_not_shift_the_replies(judge: MathJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge.judge("x", "\\boxed{y}")
+
+    def interrupted(descriptor: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process, "_read_line", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            judge.judge("x", "\\boxed{y + 11}")  # the reply, "wrong", is still to come
+    assert judge.judge("11x", "\\boxed{10x + x}").status == "correct"
 
 
 @needs_math_verify
