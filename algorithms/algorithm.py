@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FloatArray = npt.NDArray[np.float64]
-BUILTIN = {"reinforce": "reinforce:Reinforce"}
+BUILTIN = {
+    "reinforce": "reinforce:Reinforce",
+    "rloo": "rloo:RLOO",
+    "grpo": "grpo:GRPO",
+    "dr-grpo": "grpo:DrGRPO",
+    "dapo": "grpo:DAPO",
+    "gspo": "grpo:GSPO",
+    "cispo": "grpo:CISPO",
+}
 _registered: dict[str, type[Algorithm]] = {}
 
 
@@ -33,13 +41,31 @@ class Algorithm(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
+    takes_epochs: ClassVar[bool] = False
+    """Whether several gradient steps on one batch are sound: the loss weighs how far the policy has moved from it."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
 
+    def prepare(self, *, samples: int, epochs: int, max_tokens: int) -> None:
+        """Told before training: samples of each question, passes over each batch, tokens of the longest message.
+
+        Raises UsageError for what the algorithm cannot learn from.
+        """
+        if epochs > 1 and not self.takes_epochs:
+            names = [name for name in sorted({*BUILTIN, *_registered}) if algorithm_class(name).takes_epochs]
+            raise UsageError(
+                f"the algorithm {self.name!r} takes one step on each batch, so epochs cannot be {epochs} "
+                f"(more than 1 are taken by {', '.join(names)})"
+            )
+
     @abstractmethod
     def advantages(self, rewards_QG: FloatArray) -> FloatArray:
         """The advantage of every episode of one batch; an episode with exactly 0 is left out of training."""
+
+    def counted(self, advantages_QG: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which episodes [Q, G] count in the denominators. All do, unless an algorithm drops questions."""
+        return np.ones(advantages_QG.shape, dtype=bool)
 
     @abstractmethod
     def loss(
@@ -61,6 +87,12 @@ class Algorithm(ABC):
         """What each node's sum is divided by, given its tokens and samples in the whole batch (skipped ones too)."""
         return tokens_N
 
+    def statistics(
+        self, logprobs_MT: Tensor, old_logprobs_MT: Tensor, mask_MT: Tensor, advantages_M: Tensor
+    ) -> dict[str, Tensor]:
+        """Further columns of each node: values [M, T] by name, averaged over the tokens that the node trains on."""
+        return {}
+
     def logs(self, rewards_QG: FloatArray, advantages_QG: FloatArray) -> dict[str, float]:
         """The algorithm's own columns in metrics.jsonl."""
         return {}
@@ -73,6 +105,15 @@ class Algorithm(ABC):
         """Undo `state()`. An algorithm without state refuses one with CheckpointError."""
         if state:
             raise CheckpointError(f"the algorithm {self.name!r} keeps no state, the checkpoint has {', '.join(state)}")
+
+
+def check_group(name: str, samples: int) -> None:
+    """Raises UsageError where a question has no second sample to compare with."""
+    if samples < 2:
+        raise UsageError(
+            f"the algorithm {name!r} compares the samples of a question, so samples cannot be {samples} "
+            "(accepted: a whole number from 2)"
+        )
 
 
 @cache

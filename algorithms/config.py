@@ -63,6 +63,8 @@ class TrainConfig:
     """Questions in a batch."""
     samples: int = 8
     """Episodes of each question in a batch."""
+    epochs: int = 1
+    """Gradient steps on each batch, for algorithms that weigh how far the policy has moved from it."""
     learning_rate: float = 3e-3
     """The highest learning rate of Adam."""
     schedule: Schedule = "linear"
@@ -111,7 +113,7 @@ class TrainConfig:
     """CPU threads of torch."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "questions", "samples", "rank", "validation_every", "checkpoint_every",
+        for name in ("updates", "questions", "samples", "epochs", "rank", "validation_every", "checkpoint_every",
                      "keep_checkpoints", "micro_batch_tokens", "threads", "curriculum_window"):  # fmt: skip
             self._check(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("warmup", "validation_questions", "transcript_episodes", "clip"):

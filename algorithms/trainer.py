@@ -4,10 +4,11 @@
     network = run.network()                                   # the best by validation
 
 One update: Q questions, G episodes of each, all nodes sampled at temperature 1 (rollout.py); advantages from the
-shared terminal rewards (reinforce.py); one gradient step of all adapters (learner.py). Around it: a learning-rate
-schedule, a greedy validation now and then, a row of metrics, an atomic checkpoint. With a curriculum the questions
-are those of the level it has reached, and each update's mean reward is the success that it goes by. On a CPU the run is
-a function of its configuration: a killed and resumed run writes the metrics of an uninterrupted one, byte for byte.
+shared terminal rewards (reinforce.py, rloo.py, grpo.py); a gradient step of all adapters, or as many as `epochs` says
+(learner.py). Around it: a learning-rate schedule, a greedy validation now and then, a row of metrics, an atomic
+checkpoint. With a curriculum the questions are those of the level it has reached, and each update's mean reward is the
+success that it goes by. On a CPU the run is a function of its configuration: a killed and resumed run writes the
+metrics of an uninterrupted one, byte for byte.
 """
 
 from __future__ import annotations
@@ -84,6 +85,9 @@ def train(
     for each in (task, *levels.values()):
         _check_split(each)
         each.check_scoring()
+    algorithm.prepare(
+        samples=config.samples, epochs=config.epochs, max_tokens=_longest_message(config, task, *levels.values())
+    )
     topology = resolve_topology(config.topology) if network is None else network.topology
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -215,11 +219,14 @@ class Trainer:
             clip=config.clip,
             micro_batch_tokens=config.micro_batch_tokens,
             mask_truncated=config.mask_truncated,
+            epochs=config.epochs,
         )
         learnt = time.perf_counter()
         nodes = node_statistics(rollout, network.topology.nodes)
         for node, norm in zip(network.topology.nodes, report.gradient_norm_N, strict=True):
             nodes.setdefault(node, {})["gradient_norm"] = float(norm)
+        for node, columns in report.statistics.items():
+            nodes[node] |= columns
         row: Row = {
             "update": update,
             **({"level": curriculum.index + 1, "difficulty": curriculum.level} if curriculum else {}),
@@ -306,6 +313,12 @@ def resolve_device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise UsageError(f"the device {name!r} cannot be used: {reason}") from None
     return name
+
+
+def _longest_message(config: TrainConfig, *tasks: Task) -> int:
+    """The most tokens that a message of the run may have."""
+    longest = max(task.max_message_tokens for task in tasks)
+    return longest if config.max_tokens is None else min(longest, config.max_tokens)
 
 
 def _check_split(task: Task) -> None:
