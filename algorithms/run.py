@@ -124,7 +124,7 @@ def reopen_run(folder: Path, record: Mapping[str, Any]) -> Run:
     """The run in `folder`, if it is the one `record` describes; else UsageError names what differs."""
     run = Run(folder)
     old = run.record
-    changed = differences(old["config"], record["config"]) + differences(old["resolved"], record["resolved"])
+    changed = differences(run.config.to_json(), record["config"]) + differences(old["resolved"], record["resolved"])
     if changed:
         raise UsageError(f"{folder} holds another run: {'; '.join(changed)}")
     return run

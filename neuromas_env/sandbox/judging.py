@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 from ..errors import UsageError
 from .checks import Check, Limits, Verdict
@@ -89,8 +90,10 @@ def require_isolation(force: bool = False) -> None:
 @cache
 def _try_the_lock() -> None:
     """Raise UsageError where a program can do what it must not, or none can run. Once all is well it stays so."""
-    with tempfile.NamedTemporaryFile() as secret:
-        source = f"SECRET = {secret.name!r}\n{ATTEMPTS}"
+    with tempfile.TemporaryDirectory() as folder:
+        secret = Path(folder, "secret")
+        secret.write_text("secret")
+        source = f"SECRET = {str(secret)!r}\n{ATTEMPTS}"
         test = "allowed = breaches()\nassert not allowed, 'it can ' + ', '.join(allowed)\nassert works() == 'text'"
         verdict = run_check(Check(source, "", test, None), Limits(), isolation())
     if not verdict.passed:

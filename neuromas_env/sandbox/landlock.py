@@ -1,5 +1,7 @@
 """Landlock: which files a process may still read and write, after which it can never have more (Linux 5.13 and later).
 
+Whether a path exists, its size and its owner stay visible: Landlock does not rule over them.
+
 There are no wrappers for it in C libraries, so that the system calls are made by number; the numbers and structures are
 those of the kernel's `include/uapi/linux/landlock.h`.
 """

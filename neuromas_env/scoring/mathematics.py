@@ -25,7 +25,7 @@ from .number import ends_in_a_list
 from .process import WorkerProcess
 
 MAX_BYTES = 1 << 30
-"""Address space of the process; it takes about 65 MiB before it is asked."""
+"""Address space of the process; it takes about 65 MiB to begin with."""
 _CACHED = 8192
 
 
@@ -95,17 +95,18 @@ class MathJudge:
 
     def _ask(self, reference: str, answer: str, whole: bool) -> MathVerdict:
         key = (reference, answer, whole)
-        if key not in self._verdicts:
-            try:
-                reply = self._process.ask({"reference": reference, "answer": answer, "whole": whole}, self.seconds)
-            except RuntimeError as error:
-                raise UsageError(f"math-verify cannot be used: {error}; {_INSTALL}") from error
-            if reply is None or reply["status"] == "failed":
-                return MathVerdict("failed", None)  # another time it may go well
-            if len(self._verdicts) >= _CACHED:
-                self._verdicts.clear()
-            self._verdicts[key] = MathVerdict(reply["status"], reply["parsed"])
-        return self._verdicts[key]
+        if known := self._verdicts.get(key):
+            return known
+        try:
+            reply = self._process.ask({"reference": reference, "answer": answer, "whole": whole}, self.seconds)
+        except RuntimeError as error:
+            raise UsageError(f"math-verify cannot be used: {error}; {_INSTALL}") from error
+        if reply is None or reply["status"] == "failed":
+            return MathVerdict("failed", None)  # not kept: another time it may go well
+        if len(self._verdicts) >= _CACHED:
+            self._verdicts.clear()
+        verdict = self._verdicts[key] = MathVerdict(reply["status"], reply["parsed"])
+        return verdict
 
 
 _INSTALL = "install it with: pip install 'neuromas[tasks]'"

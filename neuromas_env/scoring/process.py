@@ -107,24 +107,17 @@ class WorkerProcess:
     def _forget(self) -> None:
         """In the child of a fork: leave the process to the parent, and free what another thread may have locked."""
         self._lock = threading.Lock()
-        if self._end is not None:
-            self._end.detach()
         if self._process is not None:
-            self._process.returncode = 0  # it is no child of ours: do not wait for it
-            _close_pipes(self._process)
-        self._process = self._end = None
+            self._process.returncode = 0  # it is no child of ours, to be killed or waited for
+        self._stop()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    _close_pipes(process)
-    process.wait()
-
-
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
+    process.wait()
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -15,6 +15,7 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import random
 import sys
 import time
@@ -41,6 +42,7 @@ SCORE_SECONDS = 0.5  # the longest time of one score
 LEAST = 50  # the fewest test questions
 HEAD = 20  # test questions of which a hash of their own is recorded
 OTHERS = 0.2  # the largest share of other questions' answers that may be right as well
+ROUNDING = 0.02  # the largest share of questions for which a scorer that allows for rounding may take 0, say
 CONSTANT = 0.75  # the largest share of questions that one answer may solve
 
 EXCLUDED = {
@@ -55,6 +57,7 @@ JUNK = (
     *("[]", "[[]]", "{}", "()", '""', "null", "\x00", "\ud800\udfff", "\u202e\u2066evil\u2069\u202c", "١٢٣"),
     *("<|im_end|></s><script>", "[1] = 3\n[2] Yes\noutput layer node 1:", "__import__('os').getpid()", "exit()"),
 )
+NUMBERS = ("0", "1", "-1", "2", "0.0", "0/1")
 LONG = ("{", "(", "[", "x", "= ", "No ", "水", "9", "-", "1,", "9**", "((1)", "\n", "A B ", "\u0301")
 
 
@@ -66,7 +69,6 @@ class Verdict:
     digests: dict[int, str] = field(default_factory=dict)
     repeated: bool = False
     longest: int = 0
-    others: float = 0.0
     milliseconds: float = 0.0
 
 
@@ -91,11 +93,11 @@ def try_level(name: str, level: int | None, count: int) -> Verdict:
         with redirect_stdout(io.StringIO()) as printed:
             entries = _draw_entries(source, count, verdict)
             _check_reference(source, entries)
+            _check_programs(source, entries)
             _check_worthless(source, entries)
             _check_two_answers(source, entries)
-            verdict.others = _check_others(source, entries)
+            _check_others(source, entries)
             _check_long(source, entries)
-            _check_programs(source, entries)
         if _global_state() != state:
             raise UnsoundError("it changes global random generators")
         if printed.getvalue():
@@ -123,13 +125,11 @@ def _draw_entries(source: Source, count: int, verdict: Verdict) -> list[Entry]:
     drawn = len(verdict.digests)
     verdict.milliseconds = 1000 * spent / drawn
     if drawn < count and spent / drawn > SLOWEST:
-        raise UnsoundError(f"it takes {spent / drawn:.1f} s to make a question")
+        raise UnsoundError(f"it takes more than {SLOWEST} s to make a question")
     if len(entries) < 0.8 * drawn:
-        raise UnsoundError(f"{drawn - len(entries)} of {drawn} questions have an empty reference answer")
-    for entry in entries:
-        if not entry["question"].strip():
-            raise UnsoundError("it has empty questions")
-        entry["question"].encode("utf-8")
+        raise UnsoundError(f"{drawn - len(entries)} of {drawn} questions have no reference answer")
+    if not all(entry["question"].strip().encode("utf-8") for entry in entries):
+        raise UnsoundError("it has empty questions")
     verdict.repeated = len({entry["question"] for entry in entries}) < len(entries)
     return entries
 
@@ -141,31 +141,33 @@ def _right(source: Source, text: str, entry: Entry) -> bool:
 
 
 def _check_reference(source: Source, entries: Sequence[Entry]) -> None:
+    before = repr(entries)
     for form in ("{}", "  {}\n ", "Answer: {}", "I think so.\n**Answer:** {}\n", "So: <answer>{}</answer>."):
         wrong = sum(not _right(source, form.format(entry["answer"]), entry) for entry in entries)
         if wrong:
-            raise UnsoundError(
-                f"the reference answer, written as {form!r}, is wrong for {wrong} of {len(entries)} questions"
-            )
+            raise UnsoundError(f"the reference, written as {form!r}, is wrong for {wrong} of {len(entries)} questions")
+    if repr(entries) != before:
+        raise UnsoundError("scoring changes the questions")
 
 
 def _differs(text: str, entry: Entry) -> bool:
-    return text.split() != entry["answer"].split() and text.strip().casefold() != entry["answer"].strip().casefold()
+    """Whether a text is not the reference, whatever its white space, its case or its way to write a number."""
+    ours, theirs = text.casefold().split(), entry["answer"].casefold().split()
+    try:
+        return ours != theirs and float(ours[0]) != float(theirs[0])
+    except (ValueError, IndexError):
+        return ours != theirs
 
 
 def _check_worthless(source: Source, entries: Sequence[Entry]) -> None:
-    for text in (*JUNK, ReasoningGym.instruction):
+    for text in (*JUNK, *NUMBERS, ReasoningGym.instruction):
         paid = sum(_differs(text, entry) and _right(source, text, entry) for entry in entries)
-        if paid:
+        if paid > (ROUNDING * len(entries) if text in NUMBERS else 0):
             raise UnsoundError(f"it pays for {text!r} at {paid} of {len(entries)} questions")
-    for kind, change in (
-        ("the question", str),
-        ("the question twice", lambda text: text * 2),
-        ("the question backwards", lambda text: text[::-1]),
-    ):
-        paid = sum(_right(source, change(entry["question"]), entry) for entry in entries)
-        if paid:
-            raise UnsoundError(f"it pays for {kind} at {paid} of {len(entries)} questions")
+    for entry in entries:
+        question = entry["question"]
+        if any(_right(source, text, entry) for text in (question, question * 2, question[::-1])):
+            raise UnsoundError("it pays for the question itself")
 
 
 def _check_two_answers(source: Source, entries: Sequence[Entry]) -> None:
@@ -180,8 +182,8 @@ def _check_two_answers(source: Source, entries: Sequence[Entry]) -> None:
                 raise UnsoundError(f"it pays for {text[:100]!r} where {right[:60]!r} is right")
 
 
-def _check_others(source: Source, entries: Sequence[Entry]) -> float:
-    """The share of other questions' answers that are right as well."""
+def _check_others(source: Source, entries: Sequence[Entry]) -> None:
+    """Other questions' answers are wrong, as a rule, and no answer suits most questions."""
     answers = list(dict.fromkeys(entry["answer"].strip() for entry in entries))
     few = answers[:: max(1, len(answers) // 25)]
     tried = paid_others = 0
@@ -190,11 +192,10 @@ def _check_others(source: Source, entries: Sequence[Entry]) -> float:
         if sum(paid) / len(paid) > max(CONSTANT, 2 / len(answers)):
             raise UnsoundError(f"one answer, {answer[:60]!r}, is right for {sum(paid)} of {len(paid)} questions")
         others = [right for right, entry in zip(paid, entries, strict=True) if _differs(answer, entry)]
-        tried, paid_others = tried + len(others), paid_others + sum(others)
-    share = paid_others / tried if tried else 0.0
-    if share > OTHERS:
-        raise UnsoundError(f"{share:.0%} of other questions' answers are paid")
-    return share
+        tried += len(others)
+        paid_others += sum(others)
+    if paid_others > OTHERS * tried:
+        raise UnsoundError(f"it pays for {paid_others / tried:.0%} of other questions' answers")
 
 
 def _check_long(source: Source, entries: Sequence[Entry]) -> None:
@@ -208,71 +209,75 @@ def _check_long(source: Source, entries: Sequence[Entry]) -> None:
                 right = _right(source, text, entry)
                 spent = time.perf_counter() - start
                 if spent > SCORE_SECONDS:
-                    raise UnsoundError(f"it takes {spent:.1f} s to score {length} characters of {unit[:20]!r}")
+                    raise UnsoundError(f"it takes more than {SCORE_SECONDS} s to score {unit[:20]!r} repeated")
                 if right and unit in LONG:
                     raise UnsoundError(f"it pays for {unit!r} repeated")
 
 
-_events: list[str] | None = None
-_PROGRAMS = ("exec", "compile", "import", "open", "os.", "subprocess.", "socket.", "shutil.", "ctypes.")
+_seen: set[str] | None = None
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if _events is not None and event.startswith(_PROGRAMS):
-        _events.append(event)
+    """Python tells what is compiled, opened or started; noted while a scorer works."""
+    if _seen is None:
+        return
+    if event == "compile" and arguments[0] is not None:
+        source = arguments[0]
+        _seen.add(source.decode(errors="replace") if isinstance(source, bytes) else str(source))
+    elif event.startswith(("open", "os.", "subprocess.", "socket.", "shutil.", "ctypes.")):
+        _seen.add(event)
+
+
+def _programs(source: Source, text: str, entry: Entry) -> set[str]:
+    """What is compiled, opened or started for judging a text."""
+    global _seen
+    source.pays(text, entry)  # lazy imports are done with
+    _seen = set()
+    source.pays(text, entry)
+    seen, _seen = _seen, None
+    return seen
 
 
 def _check_programs(source: Source, entries: Sequence[Entry]) -> None:
-    """Texts must not be run. Python reports what is compiled, executed and opened while the scorer works."""
-    global _events
-    evaluates = source.name in GUARDS and GUARDS[source.name].evaluates
-    texts = [text for text in JUNK if text.strip()]
+    """No text may be run. A scorer may compile what is its own: a problem, the reference."""
+    if source.name in GUARDS and GUARDS[source.name].evaluates:
+        return
     for entry, other in pairwise(entries[:21]):
-        before = repr(entry)
-        for text in (*texts, entry["answer"], other["answer"], entry["answer"][::-1], entry["answer"].swapcase()):
-            source.pays(text.strip(), entry)  # lazy imports are done with
-            _events = []
-            source.pays(text.strip(), entry)
-            seen, _events = set(_events), None
-            if programs := sorted(seen - ({"compile", "exec"} if evaluates else set())):
-                what = "evaluates the answer as Python" if "exec" in programs or "compile" in programs else programs
-                raise UnsoundError(f"its scorer {what}: {text[:40]!r}")
-        if repr(entry) != before:
-            raise UnsoundError("scoring changes the question")
+        own = {entry["answer"], *_programs(source, "zqx", entry)}
+        for text in (*JUNK, other["answer"], entry["answer"][::-1], entry["answer"].swapcase()):
+            if _differs(text, entry) and (run := _programs(source, text.strip(), entry) - own):
+                raise UnsoundError(f"its scorer evaluates the answer as Python ({sorted(run)[0][:60]!r})")
 
 
 def _global_state() -> tuple[Any, ...]:
-    return random.getstate(), str(np.random.get_state()), repr(decimal.getcontext())
+    return random.getstate(), pickle.dumps(np.random.get_state()), repr(decimal.getcontext())
 
 
-def freeze(name: str) -> dict[str, Any]:
-    """The numbers of the validation and test questions at the defaults, and the hash of the test split."""
-    scan = Scan(Source(name).entry)
+def freeze(name: str, level: int | None) -> tuple[dict[str, Any], int]:
+    """The finite splits at the default difficulty as they are recorded, and the bytes of their longest reference."""
+    scan = Scan(Source(name, level).entry)
     found = {split: scan.find(split, size) for split, size in sizes_of(name).items()}
-    record = {split: pack(numbers) for split, numbers in found.items()}
+    record: dict[str, Any] = {split: pack(numbers) for split, numbers in found.items()}
+    record |= {} if level is None else {"default_level": level}
     if len(found["test"]) < LEAST:
-        return record
+        return record, 0
     # The task itself must say which hash it has: it is made here as if the record was written already.
-    known = register()
-    known["reasoning_gym"] = installed_version()
-    known["refused"] = {}
-    known["admitted"][name] = {**record, "category": "", "levels": [], "scarce_levels": [], "longest_answer": 0}
+    unknown = {"category": "", "levels": [], "scarce_levels": [], "longest_answers": {"default": 0}}
+    register().update(reasoning_gym=installed_version(), admitted={name: record | unknown}, refused={})
     task = ReasoningGym(name)
     questions = [task.question("test", index) for index in range(len(found["test"]))]
-    longest = max(len(question.answer.encode()) for question in questions)
-    hashes = {"head": questions_hash(questions[:HEAD])[:16], "sha256": questions_hash(questions)}
-    return {**record, **hashes, "longest_answer": longest}
+    record |= {"head": questions_hash(questions[:HEAD])[:16], "sha256": questions_hash(questions)}
+    return record, max(len(question.answer.encode()) for question in questions)
 
 
 def outline() -> dict[str, tuple[str, int]]:
     """All datasets with their category and their number of levels."""
     from reasoning_gym.factory import CURRICULA, DATASETS
 
-    levels = {
-        name: max((len(attribute.levels) for attribute in kind().attributes.values()), default=0)
-        for name, kind in CURRICULA.items()
-    }
-    return {name: (kind.__module__.split(".")[1], levels.get(name, 0)) for name, (kind, _) in sorted(DATASETS.items())}
+    levels = dict.fromkeys(DATASETS, 0)
+    for name, kind in CURRICULA.items():
+        levels[name] = max((len(attribute.levels) for attribute in kind().attributes.values()), default=0)
+    return {name: (kind.__module__.split(".")[1], levels[name]) for name, (kind, _) in sorted(DATASETS.items())}
 
 
 # In the second worker.
@@ -298,10 +303,6 @@ def _disguise() -> None:
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> DateTime:
             return cls.combine(now.date(), now.time(), tz)
-
-        @classmethod
-        def today(cls) -> DateTime:
-            return cls.now()
 
     datetime.date, datetime.datetime = Date, DateTime  # type: ignore[misc]
     random.seed(12345)
@@ -338,15 +339,14 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a new interpreter, which reads the hash seed
         self._connection, theirs = context.Pipe()
-        before = os.environ.get("PYTHONHASHSEED")
+        self._process = context.Process(target=_work, args=(theirs, self.disguised), daemon=True)
+        before = os.environ.copy()
         os.environ["PYTHONHASHSEED"] = self.hash_seed
         try:
-            self._process = context.Process(target=_work, args=(theirs, self.disguised), daemon=True)
             self._process.start()
         finally:
-            del os.environ["PYTHONHASHSEED"]
-            if before is not None:
-                os.environ["PYTHONHASHSEED"] = before
+            os.environ.clear()
+            os.environ.update(before)
         theirs.close()
 
     def send(self, request: Callable[..., Any], *arguments: Any) -> None:
@@ -385,25 +385,26 @@ class Outcome:
     reason: str = ""
     verdict: Verdict = field(default_factory=Verdict)
     levels: dict[int, Verdict] = field(default_factory=dict)
+    longest: int = 0
     frozen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sound_levels(self) -> list[int]:
         return [level for level, verdict in self.levels.items() if not verdict.reason]
 
+    @property
+    def notes(self) -> list[str]:
+        guard = [GUARDS[self.name].reason] if self.name in GUARDS else []
+        return guard + [f"not level {level}: {v.reason}" for level, v in self.levels.items() if v.reason]
+
     def to_json(self) -> dict[str, Any]:
-        verdicts = {level: self.levels[level] for level in self.sound_levels}
-        longest = max(self.frozen["longest_answer"], self.verdict.longest, *(v.longest for v in verdicts.values()), 0)
-        guard = {"guard": GUARDS[self.name].reason} if self.name in GUARDS else {}
-        broken = {str(level): verdict.reason for level, verdict in self.levels.items() if verdict.reason}
         return {
             "category": self.category,
-            **guard,
+            "notes": self.notes,
             "levels": self.sound_levels,
-            **({"refused_levels": broken} if broken else {}),
-            "scarce_levels": [level for level, verdict in verdicts.items() if verdict.repeated],
+            "scarce_levels": [level for level in self.sound_levels if self.levels[level].repeated],
+            "longest_answers": {"default": self.longest} | {n: self.levels[n].longest for n in self.sound_levels},
             **self.frozen,
-            "longest_answer": longest,
         }
 
 
@@ -415,45 +416,46 @@ class Sweep:
         self.first.send(outline)
         self.datasets: dict[str, tuple[str, int]] = self.first.receive(LIMIT)
 
-    def close(self) -> None:
-        self.first.stop()
-        self.second.stop()
-
     def try_dataset(self, name: str, freezing: bool) -> Outcome:
         category, levels = self.datasets[name]
-        outcome = Outcome(name, category, EXCLUDED.get(name, ""))
+        if name in EXCLUDED:
+            return Outcome(name, category, EXCLUDED[name])
+        verdict = self._try(name, None, ENTRIES)
+        outcome = Outcome(name, category, verdict.reason, verdict)
         if outcome.reason:
             return outcome
-        outcome.verdict = self._try(name, None, ENTRIES)
-        outcome.reason = outcome.verdict.reason
-        if not outcome.reason and (freezing or outcome.verdict.repeated):
-            outcome.reason = self._freeze(outcome)
-        if not outcome.reason:
-            outcome.levels = {level: self._try(name, level, LEVEL_ENTRIES) for level in range(levels)}
+        outcome.levels = {level: self._try(name, level, LEVEL_ENTRIES) for level in range(levels)}
+        if freezing or outcome.verdict.repeated:
+            self._freeze(outcome)
         return outcome
 
     def _try(self, name: str, level: int | None, count: int) -> Verdict:
         try:
             self.first.send(try_level, name, level, count)
             verdict: Verdict = self.first.receive(LIMIT)
-            if verdict.reason:
-                return verdict
             self.second.send(repeat, name, level, list(verdict.digests))
             if self.second.receive(LIMIT) != verdict.digests:
-                verdict.reason = "the same seed gives other questions in another process"
+                verdict.reason = verdict.reason or "the same seed gives other questions or answers in another process"
         except UnsoundError as error:
             verdict = Verdict(str(error))
         return verdict
 
-    def _freeze(self, outcome: Outcome) -> str:
-        """Fix the finite splits; the reason why that cannot be, or an empty text."""
-        try:
-            self.first.send(freeze, outcome.name)
-            outcome.frozen = self.first.receive(FREEZE_LIMIT)
-        except UnsoundError as error:
-            return f"{error} to draw its splits"
-        found = len(outcome.frozen["test"].split())
-        return "" if found >= LEAST else f"it has only {found} different test questions"
+    def _freeze(self, outcome: Outcome) -> None:
+        """Fix the finite splits, at the lowest level with enough questions where the defaults have too few."""
+        most = 0
+        for level in (None, *outcome.sound_levels):
+            try:
+                self.first.send(freeze, outcome.name, level)
+                outcome.frozen, longest = self.first.receive(FREEZE_LIMIT)
+            except UnsoundError as error:
+                outcome.reason = f"{error} to draw its splits"
+                return
+            found = len(outcome.frozen["test"].split())
+            if found >= LEAST:
+                outcome.longest = max(longest, outcome.verdict.longest)
+                return
+            most = max(most, found)
+        outcome.reason = f"it has only {most} different test questions"
 
 
 def rg_sweep(write: str | None = None, datasets: tuple[str, ...] = ()) -> None:
@@ -465,54 +467,35 @@ def rg_sweep(write: str | None = None, datasets: tuple[str, ...] = ()) -> None:
     """
     if write is not None and datasets:
         raise UsageError("--write needs the sweep over all datasets; leave out --datasets")
+    from ..commands import write_file  # it needs what the command line needs
+
     installed = installed_version()
     sweep = Sweep()
     try:
         if unknown := [name for name in datasets if name not in sweep.datasets]:
             raise UnknownNameError("dataset", unknown[0], sweep.datasets)
-        outcomes = []
-        names = datasets or tuple(sweep.datasets)
+        names, outcomes = datasets or tuple(sweep.datasets), []
         for number, name in enumerate(names, start=1):
             start = time.perf_counter()
             outcomes.append(sweep.try_dataset(name, freezing=write is not None))
             told = outcomes[-1].reason or "admitted"
             print(f"[{number}/{len(names)}] {name}: {told} ({time.perf_counter() - start:.1f} s)", flush=True)
     finally:
-        sweep.close()
-    _print_table(outcomes, installed)
+        sweep.first.stop()
+        sweep.second.stop()
+    _print_table(outcomes)
+    admitted = {outcome.name: outcome.to_json() for outcome in outcomes if not outcome.reason and outcome.frozen}
+    refused = {outcome.name: outcome.reason for outcome in outcomes if outcome.reason}
+    print(f"reasoning_gym {installed}: {len(outcomes) - len(refused)} admitted, {len(refused)} refused")
     if write is not None:
-        _write(Path(write), outcomes, installed)
+        document = {"reasoning_gym": installed, "admitted": admitted, "refused": refused}
+        write_file(Path(write), json.dumps(document, indent=1) + "\n")
 
 
-def _print_table(outcomes: Sequence[Outcome], installed: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("dataset", "", "levels", "ms a question", "why"):
-        table.add_column(title, justify="right" if title in ("levels", "ms a question") else "left")
+def _print_table(outcomes: Sequence[Outcome]) -> None:
+    print(f"\n{'dataset':<26}{'':<10}{'levels':>6}{'ms a question':>15}  why")
     for outcome in sorted(outcomes, key=lambda outcome: (outcome.reason != "", outcome.name)):
-        notes = [GUARDS[outcome.name].reason] if outcome.name in GUARDS else []
-        notes += [f"not level {level}: {v.reason}" for level, v in outcome.levels.items() if v.reason]
-        levels = f"{len(outcome.sound_levels)}/{len(outcome.levels)}" if outcome.levels else "–"
-        speed = f"{outcome.verdict.milliseconds:.2f}" if outcome.verdict.milliseconds else "–"
-        row = (
-            ["refused", "–", speed, outcome.reason] if outcome.reason else ["admitted", levels, speed, "; ".join(notes)]
-        )
-        table.add_row(outcome.name, *row[:3], Text(row[3]))
-    console.print(table)
-    refused = sum(outcome.reason != "" for outcome in outcomes)
-    print(f"reasoning_gym {installed}: {len(outcomes) - refused} admitted, {refused} refused")
-
-
-def _write(path: Path, outcomes: Sequence[Outcome], installed: str) -> None:
-    from ..commands import write_file
-
-    document = {
-        "reasoning_gym": installed,
-        "admitted": {outcome.name: outcome.to_json() for outcome in outcomes if not outcome.reason},
-        "refused": {outcome.name: outcome.reason for outcome in outcomes if outcome.reason},
-    }
-    write_file(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
+        told = "refused" if outcome.reason else "admitted"
+        levels = f"{len(outcome.sound_levels)}/{len(outcome.levels)}" if outcome.levels else "-"
+        why = outcome.reason or "; ".join(outcome.notes)
+        print(f"{outcome.name:<26}{told:<10}{levels:>6}{outcome.verdict.milliseconds:>15.2f}  {why}".rstrip())

@@ -249,6 +249,8 @@ def test_statistics_say_how_far_the_policy_has_moved():
 def test_bad_options_are_refused_and_presets_take_all_of_them():
     assert make_algorithm("dapo", {"clip_low": "0.1"}).config == DAPOConfig(clip_low=0.1)
     assert isinstance(make_algorithm("dapo"), DAPO)
+    clips = {name: (config.clip_low, config.clip_high) for name, config in CONFIGS.items() if name in FAMILY[:4]}
+    assert clips == {"grpo": (0.2, 0.2), "dr-grpo": (0.2, 0.2), "dapo": (0.2, 0.28), "gspo": (3e-4, 4e-4)}
     for options in ({"clip_low": 1.5}, {"clip_high": -1}, {"cispo_max": 0}, {"length": -1}, {"clip_high": "nan"},
                     {"ratio": "word"}, {"drop_equal": "perhaps"}):  # fmt: skip
         with pytest.raises(UsageError, match="accepted"):

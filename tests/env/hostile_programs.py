@@ -238,6 +238,19 @@ ATTACKS = {
         "open(f'/proc/{os.getppid()}/cmdline', 'rb').read()",
         "open(f'/proc/{os.getpid() + 1}/mem', 'r+b')",
     ),
+    "pipes of other processes": attack(
+        "[reopened(pid, n) for pid in range(os.getppid() - 3, os.getpid() + 4) for n in range(24)].count(True)",
+        before="""
+def reopened(pid, number):
+    if pid == os.getpid():
+        return False
+    text = b'["passed", ""]'
+    try:
+        return os.write(os.open(f"/proc/{pid}/fd/{number}", os.O_WRONLY), struct.pack("<I", len(text)) + text) > 0
+    except OSError:
+        return False
+""",
+    ),
     "read devices": attack("open('/dev/mem', 'rb')", "open('/dev/kmsg', 'rb')", "open('/dev/tty', 'rb')"),
     "write outside": attack(
         "open('@OUTSIDE@/written', 'w').close() or True",
@@ -400,9 +413,9 @@ class Liar:
     def yes(self, *_): return True
     __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __contains__ = __bool__ = __instancecheck__ = yes
     def same(self, *other): return other[0] if other else self
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __getitem__ = __round__ = same
+    __add__ = __radd__ = __mul__ = __rmul__ = __getitem__ = __round__ = same
     def zero(self, *_): return 0
-    __abs__ = __hash__ = __index__ = __int__ = zero
+    __sub__ = __rsub__ = __abs__ = __hash__ = __index__ = __int__ = zero
     def __float__(self): return 0.0
     def __len__(self): return 3
     def __iter__(self): return iter([self] * 3)

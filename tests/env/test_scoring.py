@@ -339,15 +339,17 @@ def test_time_grows_with_the_length_of_hostile_text_and_not_with_its_square(read
         ]
         times = []
         for _ in range(2):
-            start = time.perf_counter()
+            start = time.process_time()
             for text in texts:
                 READERS[reader](text)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         return min(times)
 
-    short = sum(fastest(pattern, 1_250) for pattern in PATTERNS)
-    long = sum(fastest(pattern, 10_000) for pattern in PATTERNS)
-    assert long < 25 * short  # 8 times the length; a square would take 64 times as long
+    short = [fastest(pattern, 1_250) for pattern in PATTERNS]
+    usual = sum(short) / len(short)  # so that a hiccup in a pattern that takes no time does not count
+    for pattern, time_for_short in zip(PATTERNS, short, strict=True):
+        # 8 times the length; a square would take 64 times as long, in every attempt
+        assert any(fastest(pattern, 10_000) < 24 * max(time_for_short, usual) for _ in range(5)), pattern
 
 
 def test_long_numbers_are_read_digit_for_digit() -> None:
@@ -483,7 +485,7 @@ def test_hostile_expressions_run_nothing_and_leave_the_judge_working(tmp_path: P
             assert judge.judge("x^2 + y", text, strict=False).status in ("wrong", "failed", "unparsed")
         assert judge.judge("x^2 + y", "we find 10**10**10 here, see", strict=False).status == "failed"
         assert not mark.exists()
-        assert MathJudge.judge(judge, "3x", "\\boxed{x + 2x}").status in ("correct", "failed")
+        assert judge.judge("3x", "\\boxed{x + 2x}").status in ("correct", "failed")
         judge.seconds = 60
         assert judge.judge("4x", "\\boxed{2x + 2x}").status == "correct"
 
@@ -561,17 +563,24 @@ def run(program: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_the_child_of_a_fork_has_its_own_worker(tmp_path: Path) -> None:
     program = """
-import os, sys
+import os, sys, threading
 from neuromas_env.scoring import shared_math_judge
 judge = shared_math_judge()
 judge.judge("x", "\\\\boxed{y}")
 mine = judge._process.pid
-with judge._process._lock:  # as if another thread were waiting for a verdict
-    child = os.fork()
+held, done = threading.Event(), threading.Event()
+def hold():  # as if another thread were waiting for a verdict
+    with judge._process._lock:
+        held.set()
+        done.wait()
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
 if child == 0:
     assert judge.judge("2x", "\\\\boxed{x + x}").status == "correct"
     assert judge._process.pid not in (None, mine)
     sys.exit(0)  # with all that an interpreter does in the end
+done.set()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert judge.judge("3x", "\\\\boxed{x + 2x}").status == "correct"
 assert judge._process.pid == mine
