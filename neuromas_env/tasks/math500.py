@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..scoring import read_boxed, read_text, shared_math_judge
+from ..scoring import read_text, shared_math_judge
+from ..scoring.latex import explicit_answer
 from ..task import Question, Score, make_score
 from .hub import HubSource
 from .published import Item, PublishedTask
@@ -37,7 +38,7 @@ class Math500(PublishedTask):
         shared_math_judge()  # raises where math-verify is not installed
 
     def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
-        return read_boxed(text) or read_text(text, strict=strict)
+        return explicit_answer(text) or (None if strict else read_text(text, strict=False))
 
     def score(self, question: Question, text: str) -> Score:
         if not text.strip():
