@@ -88,7 +88,7 @@ def solve():
     ),
     "thread bomb": attack("threading.Thread(target=time.sleep, args=(60,)).start() or True"),
     "daemon thread": attack("threading.Thread(target=time.sleep, args=(60,), daemon=True).start() or True"),
-    "memory bomb, one block": hog("def solve(): return len(bytearray(8 << 30))", "memory", limits=SMALL),
+    "memory bomb, one block": hog("def solve(): return len(bytearray(512 << 20))", "memory", limits=SMALL),
     "memory bomb, many blocks": hog(
         "def solve():\n    kept = []\n    while True: kept.append(bytearray(1 << 20))", "memory", limits=SMALL
     ),

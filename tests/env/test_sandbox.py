@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 import time
 from collections import Counter, OrderedDict, defaultdict, namedtuple
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
@@ -87,7 +87,7 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     try:
         yield folder
         assert below(os.getpid()) == processes
-        assert len(os.listdir("/proc/self/fd")) == len(descriptors)
+        assert len(os.listdir("/proc/self/fd")) <= len(descriptors)  # what other tests left open may have closed
         assert os.listdir(folder) == []
     finally:
         prctl(SET_SUBREAPER, 0)
@@ -505,6 +505,7 @@ def test_nothing_outlives_the_process_that_judges(ending, nothing_left):
     source = "import time\\ndef solve(): open('started', 'w').close(); time.sleep(600)"
     judge([Check(source, "", "solve()", "solve")] * 4, Limits(wall_seconds=300), workers=2)
     """
+    known = below(os.getpid())
     judging_process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE, start_new_session=True
     )
@@ -515,7 +516,7 @@ def test_nothing_outlives_the_process_that_judges(ending, nothing_left):
     finally:
         judging_process.kill()
     assert ("KeyboardInterrupt" in error) == (ending == signal.SIGINT)
-    wait_until(lambda: reaped() and os.listdir(nothing_left) == [])
+    wait_until(lambda: reaped(known) and os.listdir(nothing_left) == [])
 
 
 def wait_until(condition: Any) -> None:
@@ -525,14 +526,12 @@ def wait_until(condition: Any) -> None:
         time.sleep(0.02)
 
 
-def reaped() -> bool:
-    """Reap what came here when it lost its parent; whether all of it has ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return True
-    return False
+def reaped(known: Collection[int]) -> bool:
+    """Reap what came here when it lost its parent; whether all of it has ended. Not the `known` ones of other tests."""
+    for process in set(below(os.getpid())) - set(known):
+        with suppress(ChildProcessError):  # a child of a child
+            os.waitpid(process, os.WNOHANG)
+    return set(below(os.getpid())) <= set(known)
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
@@ -640,8 +639,12 @@ def test_any_folder_is_removed_and_no_link_is_followed(tmp_path):
     inner.chmod(0)
     (top / "a").chmod(0o100)
     top.chmod(0)
-    remove_folder(str(top))
-    assert not top.exists()
+    try:
+        remove_folder(str(top))
+        assert not top.exists()
+    finally:  # what is too deep for this package's ways is too deep for pytest's
+        subprocess.run(["chmod", "-R", "u+rwx", top], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", top], check=False)
     assert (kept / "file").read_text() == "kept"
     assert (kept / "file").stat().st_mode & 0o777 == 0o640
     remove_folder(str(top))
@@ -792,7 +795,7 @@ def test_damaged_bytes_are_a_value_or_refused(value, data):
         b"i\x04\0\0\0\1",
         b"i\xff\xff\xff\xff",
         b"l\xff\xff\xff\xff",
-        b"l\1\0\0\0" * (MAX_DEPTH + 2),
+        b"l\1\0\0\0" * (MAX_DEPTH + 1) + b"N",
         b"d\1\0\0\0l\0\0\0\0N",
         b"S\1\0\0\0l\0\0\0\0",
         b"s\1\0\0\0\xff",
