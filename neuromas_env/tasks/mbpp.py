@@ -57,7 +57,7 @@ class Mbpp(ProgramTask):
 
     def check(self, question: Question, program: str) -> Check:
         setup, tests = question.metadata["setup"], "\n".join(question.metadata["tests"])
-        return Check(candidate=program, setup=setup, test=tests, entry_point=None)
+        return Check(candidate=program, setup=setup, test=tests, entry_point=self.wanted(question))
 
     def example(self) -> Question:
         tests = ("assert halve(8) == 4", "assert halve(0) == 0", "assert halve(-6) == -3")
