@@ -8,6 +8,8 @@ process starts both, ends them at the time limit, and removes what they leave.
 
     verdicts = judge([Check(candidate=source, setup="", test="assert add(1, 2) == 3", entry_point="add")])
 
+`isolation` says how a program can be locked up on this machine; where that is not enough, `judge` refuses.
+
 Arguments and results cross as copies of plain data (see `codec`): a test sees no change that a program makes to its
 arguments in place. An object of a class of the program stays there; the test holds a handle on it.
 """

@@ -65,9 +65,9 @@ def start_command(module: str, *arguments: str) -> list[str]:
 
 @cache
 def readable() -> Readable:
-    """What Linux checks may read of this installation; found out once. Raises OSError where the interpreter fails."""
+    """What Linux checks may read of this installation; found out once. Raises OSError where no interpreter runs."""
     command = [interpreter(), *FLAGS, "-c", FIND_LIBRARIES]
-    found = subprocess.run(command, env=ENVIRONMENT, capture_output=True, cwd="/", timeout=60, check=False)
+    found = subprocess.run(command, env=ENVIRONMENT, capture_output=True, cwd="/", check=False)
     if found.returncode != 0:
         raise OSError(f"the interpreter {interpreter()} does not run: {found.stderr[-200:].decode(errors='replace')}")
     answer = json.loads(found.stdout)

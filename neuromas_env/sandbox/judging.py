@@ -95,7 +95,10 @@ def _try_the_lock() -> None:
         secret.write_text("secret")
         source = f"SECRET = {str(secret)!r}\n{ATTEMPTS}"
         test = "allowed = breaches()\nassert not allowed, 'it can ' + ', '.join(allowed)\nassert works() == 'text'"
-        verdict = run_check(Check(source, "", test, None), Limits(), isolation())
+        try:
+            verdict = run_check(Check(source, "", test, None), Limits(), isolation())
+        except OSError as error:
+            raise UsageError(f"programs that models wrote cannot be run here: {error}") from error
     if not verdict.passed:
         raise UsageError(
             f"programs that models wrote are not run: the lock ({isolation()}) was tried and does not hold here: "

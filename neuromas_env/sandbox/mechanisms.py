@@ -86,6 +86,6 @@ def _bubblewrap() -> str | None:
     command = [*bubblewrap_command(path, None), interpreter(), *FLAGS, "-c", "import ctypes"]
     try:
         worked = subprocess.run(command, env=ENVIRONMENT, capture_output=True, cwd="/", timeout=60, check=False)
-    except OSError:
+    except (OSError, subprocess.SubprocessError):
         return None
     return path if worked.returncode == 0 else None

@@ -21,7 +21,7 @@ ALLOWED = """
     clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times
     getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid getsid
     getrusage getrlimit ugetrlimit sysinfo uname getcpu sched_yield sched_getaffinity getrandom
-    futex set_robust_list rseq set_tid_address arch_prctl membarrier exit exit_group
+    futex exit exit_group
 """
 
 # fcntl can make the kernel send signals to another process (F_SETOWN, F_SETSIG), and so can ioctl.

@@ -88,26 +88,28 @@ class Link:
             raise ProgramEndedError(self.broken)
         self.called = self.called or operation == "call"
         self.broken = "the program ended before the test did"
-        try:
-            send(self.calls, request)
-            reply = receive(self.replies)
-            answer = None if reply is None else decode(reply, self.remote)
-        except CodecError as error:
-            self.broken = f"what the program sent is no answer: {error}"
-            raise ProgramEndedError(self.broken) from None
-        except OSError:
-            answer = None
-        match answer:
-            case None:
-                raise ProgramEndedError(self.broken)
+        match self._exchange(request):
             case ("value", value):
                 self.broken = None
                 return value
             case ("error", str(name), str(text)):
                 self.broken = None
                 raise _exception(name, text)
-        self.broken = "what the program sent is no answer"
+            case answer if answer is not None:
+                self.broken = "what the program sent is no answer"
         raise ProgramEndedError(self.broken)
+
+    def _exchange(self, request: bytes) -> Any:
+        """What the program answers; None where that is nothing, or nothing that can be read."""
+        try:
+            send(self.calls, request)
+            reply = receive(self.replies)
+            return None if reply is None else decode(reply, self.remote)
+        except CodecError as error:
+            self.broken = f"what the program sent is no answer: {error}"
+        except OSError:  # it has closed its end
+            pass
+        return None
 
     def remote(self, reference: int | str) -> Remote:
         """The one handle on an object: the same object is the same handle."""
