@@ -89,6 +89,7 @@ class PublishedTask(Task):
         self.shots = shots
         if partition is not None:
             self.partition = _parse_partition(partition)
+        self._published: dict[str, list[Item]] = {}
         self._items: dict[str, list[Item]] = {}
 
     @abstractmethod
@@ -161,11 +162,13 @@ class PublishedTask(Task):
         return [item for item in self._source("test") if low <= int(item.key[:8], 16) % 100 < high]
 
     def _examples(self) -> Sequence[Item]:
-        """The solved examples that stand before every question."""
+        """The solved examples that stand before every question; none of them is a question to be judged by."""
         if not self.shots:
             return ()
         pool = DEVELOPMENT if self._has(DEVELOPMENT) else "train"
         items = self._divided(pool) if self.partition and pool == "train" else self._source(pool)
+        judged = {item.key for split in ("validation", "test") for item in self.items(split)}
+        items = [item for item in items if item.key not in judged]
         if len(items) < self.shots:
             raise UsageError(
                 f"{self.id} has {len(items)} development questions; {self.shots} solved examples need as many"
@@ -182,8 +185,7 @@ class PublishedTask(Task):
 
     def _source(self, split: str) -> list[Item]:
         """The published rows of `split` or `dev`; none where the published data has no such split."""
-        name = f"published {split}"
-        if name not in self._items:
+        if split not in self._published:
             if not self._has(split):
                 records = []
             elif self.data is None:
@@ -193,8 +195,8 @@ class PublishedTask(Task):
                 assert path is not None
                 records = self.read_file(path)
             items = self._distinct([(self.read(record), record) for record in records])
-            self._items[name] = [item for item in items if self.belongs(item, split)]
-        return self._items[name]
+            self._published[split] = [item for item in items if self.belongs(item, split)]
+        return self._published[split]
 
     def _file(self, split: str) -> Path | None:
         """The file with the rows of `split`."""
@@ -231,8 +233,3 @@ def _parse_partition(text: str) -> tuple[int, int, int]:
     if len(parts) != 3 or sum(parts) != 100 or not parts[2]:
         raise UsageError(f"partition is {text!r}; TRAIN-VALIDATION-TEST in per cent is accepted, such as 60-20-20")
     return parts
-
-
-def hub_revision_page(source: HubSource) -> str:
-    """The address of a dataset's card at the pinned revision."""
-    return f"https://huggingface.co/datasets/{source.repository}/tree/{source.revision}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from functools import cache
@@ -146,8 +147,6 @@ def test_gold_letters_of_arc_are_spread_evenly():
 def test_lettered_rows_of_bbh_keep_their_wording_but_for_the_order_of_options():
     file = "bbh/logical_deduction_three_objects.json"
     plain = make_task("bbh/logical_deduction_three_objects", data=DATA / file, seed=None)
-    import json
-
     published = json.loads((DATA / file).read_text())["examples"]
     for index, row in enumerate(published):
         question = plain.question("test", index)

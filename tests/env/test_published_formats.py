@@ -122,6 +122,16 @@ def test_questions_of_a_later_split_leave_the_earlier_ones(tmp_path):
     assert task.size("test") == 1
 
 
+def test_a_solved_example_is_never_a_question_to_be_judged_by(tmp_path):
+    other, third = (json.loads(json.dumps(ARC)) | {"id": f"q{n}"} for n in (2, 3))
+    other["question"]["stem"], third["question"]["stem"] = "What burns?", "What shines?"
+    write(tmp_path, "ARC-Challenge-Train.jsonl", lines(ARC, other, third))
+    write(tmp_path, "ARC-Challenge-Test.jsonl", lines(ARC | {"id": "q9"}))
+    task = make_task("arc_challenge", data=tmp_path, shots=1)
+    assert task.question("test", 0).prompt.count("What melts?") == 1
+    assert [task.question("train", index).id[-2:] for index in range(task.size("train"))] == ["q3"]
+
+
 BROKEN = [
     ("gsm8k", "a.jsonl", lines(GSM) + b'{"question": "b" "answer": "c"}\n', r"a\.jsonl, line 2: not JSON"),
     ("gsm8k", "a.jsonl", lines(GSM) + b"\n" + lines({"question": "b"}), r"line 3: field 'answer' is missing"),
