@@ -107,6 +107,12 @@ class Algorithm(ABC):
             raise CheckpointError(f"the algorithm {self.name!r} keeps no state, the checkpoint has {', '.join(state)}")
 
 
+def policy_gradient_loss(logprobs_MT: Tensor, mask_MT: Tensor, advantages_M: Tensor, denominators_M: Tensor) -> Tensor:
+    """-Σ A / D · Σ_t m_t log π: the loss of every algorithm that takes one step on a batch and weighs no ratio."""
+    weights_M = advantages_M / denominators_M
+    return -(weights_M[:, None] * logprobs_MT * mask_MT).sum()
+
+
 def check_group(name: str, samples: int) -> None:
     """Raises UsageError where a question has no second sample to compare with."""
     if samples < 2:

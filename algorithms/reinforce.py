@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from .algorithm import Algorithm, FloatArray
+from .algorithm import Algorithm, FloatArray, policy_gradient_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,8 +73,7 @@ class Reinforce(Algorithm):
         advantages_M: Tensor,
         denominators_M: Tensor,
     ) -> Tensor:
-        weights_M = advantages_M / denominators_M
-        return -(weights_M[:, None] * logprobs_MT * mask_MT).sum()
+        return policy_gradient_loss(logprobs_MT, mask_MT, advantages_M, denominators_M)
 
     def denominators(self, tokens_N: FloatArray, samples_N: FloatArray) -> FloatArray:
         return tokens_N if self.config.denominator == "tokens" else samples_N

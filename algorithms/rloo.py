@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from .algorithm import Algorithm, FloatArray, check_group
+from .algorithm import Algorithm, FloatArray, check_group, policy_gradient_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +59,7 @@ class RLOO(Algorithm):
         advantages_M: Tensor,
         denominators_M: Tensor,
     ) -> Tensor:
-        weights_M = advantages_M / denominators_M
-        return -(weights_M[:, None] * logprobs_MT * mask_MT).sum()
+        return policy_gradient_loss(logprobs_MT, mask_MT, advantages_M, denominators_M)
 
     def denominators(self, tokens_N: FloatArray, samples_N: FloatArray) -> FloatArray:
         return tokens_N if self.config.denominator == "tokens" else samples_N

@@ -86,7 +86,9 @@ def evaluate(
     recorded = run.config if run else TrainConfig(task)
     seed = recorded.seed if seed is None else seed
     loaded = load(backbone or recorded.backbone)
-    training = training_config(problem, backbone or recorded.backbone, (), asked_as(data, difficulty, task_options))
+    training = training_config(
+        problem, backbone or recorded.backbone, (), asked_as(data, difficulty, task_options, allow_code_execution)
+    )
     comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out)
     prepared = method.prepare(comparison.context(seed))
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
@@ -182,7 +184,7 @@ def compare(
         check_plot_path(plot)
     for path in filter(None, (json, plot)):
         check_writable(path)
-    training = training_config(problem, backbone, train, asked_as(data, difficulty, task_options))
+    training = training_config(problem, backbone, train, asked_as(data, difficulty, task_options, allow_code_execution))
     comparison = Comparison(
         problem,
         split,
@@ -251,9 +253,16 @@ def load_task(
     return task
 
 
-def asked_as(data: Path | None, difficulty: str | None, options: Mapping[str, str] | None) -> dict[str, Any]:
+def asked_as(
+    data: Path | None, difficulty: str | None, options: Mapping[str, str] | None, allowed: bool
+) -> dict[str, Any]:
     """How the task was typed, as fields of a training configuration."""
-    return {"data": None if data is None else str(data), "difficulty": difficulty, "task_options": dict(options or {})}
+    return {
+        "data": None if data is None else str(data),
+        "difficulty": difficulty,
+        "task_options": dict(options or {}),
+        "allow_code_execution": allowed,
+    }
 
 
 def training_config(task: Task, backbone: str, options: tuple[str, ...], asked: Mapping[str, Any]) -> Any:
@@ -271,8 +280,7 @@ def training_config(task: Task, backbone: str, options: tuple[str, ...], asked: 
         if not (name and equals and value):
             raise UsageError(f"--train {option}: NAME=VALUE is needed, such as updates=40")
     asked = dict(asked) if task.trains_on_data else {**asked, "data": None}
-    allowed = bool(getattr(task, "allowed", False))
-    base = TrainConfig(task=task.name, backbone=backbone, tensorboard=False, allow_code_execution=allowed, **asked)
+    base = TrainConfig(task=task.name, backbone=backbone, tensorboard=False, **asked)
     return with_options(base, {name.replace("-", "_"): value for name, _, value in pairs})
 
 

@@ -48,7 +48,7 @@ def demo(out: Path = Path("neuromas-demo"), questions: int = 1000, seed: int = 0
     console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
     check_writable(out, folder=True)
     task = make_task(TASK, difficulty=DIFFICULTY)
-    training = training_config(task, "nano", (), asked_as(None, DIFFICULTY, None))
+    training = training_config(task, "nano", (), asked_as(None, DIFFICULTY, None, False))
     asked = choose_questions(task, "test", questions)
     comparison = Comparison(
         task,

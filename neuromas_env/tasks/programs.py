@@ -88,11 +88,11 @@ class ProgramTask(PublishedTask):
         """The scores of many answers; every distinct program is run once, several at a time."""
         self.check_scoring()
         checks: dict[tuple[str, str | None], Check] = {}
-        read: list[list[str | None]] = []
+        read: list[tuple[str | None, str | None]] = []
         for question, text in zip(questions, texts, strict=True):
-            programs = [self.parse(question, text, strict=strict) for strict in (True, False)]
-            read.append(programs)
-            for program in programs:
+            strict = self.parse(question, text)
+            read.append((strict, self._in_prose(question, text) if strict is None else strict))
+            for program in read[-1]:
                 if program is not None and (question.id, program) not in checks:
                     checks[question.id, program] = self.check(question, self.complete(question, program))
         verdicts = dict(zip(checks, judge(list(checks.values()), self.limits, force=self.forced), strict=True))
