@@ -1,9 +1,9 @@
 """The adapters of all nodes of a network, stacked on one frozen backbone, and their folders on disk.
 
-A node is a LoRA adapter on every target linear layer: y = W x + (alpha / rank) B A x. All nodes lie in one matrix
-`flat_NP` (a row a node), of which every A and B is a view, and their gradients in `grad_NP`: clipping, optimizer steps
-and saving are operations on rows. Linear layers that read the same input (query, key and value; gate and up) form a
-group whose A matrices are adjacent, so that one product serves them all.
+A node is a LoRA adapter on every target linear layer: y = W x + scaling · B A x (`lora.py`). All nodes lie in one
+matrix `flat_NP` (a row a node), of which every A and B is a view, and their gradients in `grad_NP`: clipping, optimizer
+steps and saving are operations on rows. Linear layers that read the same input (query, key and value; gate and up) form
+a group whose A matrices are adjacent, so that one product serves them all.
 
 Dimensions: N nodes, P parameters a node, R rank, k layers of a group, L tokens of a flat batch (sorted by node).
 """
@@ -25,9 +25,16 @@ from torch import Tensor, nn
 from neuromas_env.errors import CheckpointError
 
 from .backbone import TARGETS, Backbone
+from .lora import LoRA, Variant
 from .routing import Group, Segment, StackedRoute
 
 MERGE_LIMIT = 256 * 2**20  # bytes of merged weights up to which adapters are merged into copies of the backbone's
+# Options of peft that change what an adapter computes in ways that stacked adapters do not.
+FOREIGN = (
+    *("use_dora", "bias", "lora_bias", "rank_pattern", "alpha_pattern", "layers_to_transform", "layer_replication"),
+    *("modules_to_save", "trainable_token_indices", "target_parameters", "fan_in_fan_out", "alora_invocation_tokens"),
+    *("use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,21 +49,31 @@ class Site:
 
 
 class StackedAdapters:
-    """N LoRA adapters of one rank on one backbone.
+    """N LoRA adapters of one kind (`lora.LoRA`) on one backbone.
 
     `parameter` is the leaf of the autograd graph: it shares the storage of `flat_NP`, and its gradient is `grad_NP`,
     which backward passes add to directly. Change values in place (`flat_NP`), never by replacing tensors.
     """
 
-    def __init__(self, backbone: Backbone, num_nodes: int, rank: int = 8, alpha: float = 16.0, seed: int = 0) -> None:
-        if num_nodes < 1 or rank < 1:
-            raise ValueError(f"adapters need at least one node and rank 1, not {num_nodes} nodes and rank {rank}")
-        self.backbone, self.num_nodes, self.rank, self.alpha = backbone, num_nodes, rank, float(alpha)
-        self.scaling = self.alpha / rank
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_nodes: int,
+        rank: int = 8,
+        alpha: float = 16.0,
+        seed: int = 0,
+        targets: Sequence[str] = (),
+        variant: Variant = "lora",
+    ) -> None:
+        if num_nodes < 1:
+            raise ValueError(f"adapters need at least one node, not {num_nodes}")
+        self.lora = LoRA(rank, float(alpha), tuple(targets), variant)
+        self.backbone, self.num_nodes, self.rank, self.alpha = backbone, num_nodes, rank, self.lora.alpha
+        self.scaling = self.lora.scaling
         self.sites: dict[str, Site] = {}
         layout: list[list[Site]] = []
         end = 0
-        for names in _grouped(list(backbone.targets)):
+        for names in _grouped(self.lora.carriers(list(backbone.targets))):
             group = []
             a, b = end, end + sum(rank * backbone.targets[name].in_features for name in names)
             for name in names:
@@ -168,6 +185,15 @@ class StackedAdapters:
                 f"{folder} holds an adapter of rank {config.get('r')} and alpha {config.get('lora_alpha')}; "
                 f"expected rank {self.rank} and alpha {self.alpha:g}"
             )
+        rslora = bool(config.get("use_rslora"))
+        if rslora != (self.lora.variant == "rslora"):
+            raise CheckpointError(
+                f"{folder} holds an adapter with use_rslora {rslora}; expected variant {self.lora.variant}"
+            )
+        for option in FOREIGN:
+            value = config.get(option)
+            if value is not False and value not in (None, "none", [], {}):
+                raise CheckpointError(f"{folder} holds an adapter with {option} {value!r}, which is not supported")
         self.load_node_state(node, state, str(path))
 
     def _peft_config(self) -> dict[str, Any]:
@@ -180,6 +206,7 @@ class StackedAdapters:
             "revision": self.backbone.revision or None,
             "r": self.rank,
             "lora_alpha": alpha,
+            "use_rslora": self.lora.variant == "rslora",
             "lora_dropout": 0.0,
             "bias": "none",
             "target_modules": [name for name in TARGETS if name in present],

@@ -3,7 +3,7 @@ interface (Llama, Qwen3, Gemma 3 …), the embedded `nano` model included, with 
 
 Two things are added to the model, neither of which changes what it computes when called plainly: its linear layers
 can be routed through stacked adapters (`RoutedLinear`), and the attention implementation `neuromas` is registered
-(`attention.py`), which is switched on only inside `Backbone.forward`.
+(`attention.py`), which is switched on only inside `Backbone.forward` and `Backbone.features`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from neuromas_env.errors import BackboneError
 
 from .attention import IMPLEMENTATION, Layout
 from .memory import keep_freed_memory
+from .recompute import Recomputed
 
 if TYPE_CHECKING:
     from neuromas_env.node import NodeRequest
@@ -39,9 +40,14 @@ LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
 class Route(Protocol):
-    """What a routed linear layer asks for its output while adapters are active."""
+    """What a routed linear layer asks for its output while adapters are active.
 
-    def linear(self, site: str, x: Tensor) -> Tensor: ...
+    `leaf` ties what the adapters compute to the autograd graph. A layer without an adapter gets None.
+    """
+
+    leaf: Tensor
+
+    def linear(self, site: str, x: Tensor) -> Tensor | None: ...
 
 
 class Router:
@@ -52,14 +58,15 @@ class Router:
 
 
 class RoutedLinear(nn.Linear):
-    """A linear layer that hands over to the active route; without one it is a plain linear layer."""
+    """A linear layer that hands over to the active route; where that has no adapter for it, it is a plain one."""
 
     site: str
     router: Router
 
     def forward(self, x: Tensor) -> Tensor:
         route = self.router.route
-        return super().forward(x) if route is None else route.linear(self.site, x)
+        y = None if route is None else route.linear(self.site, x)
+        return super().forward(x) if y is None else y
 
 
 @dataclass(frozen=True)
@@ -123,26 +130,60 @@ class Backbone:
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return int(2 * config.num_hidden_layers * heads * head_dim * self.dtype.itemsize)
 
+    def checkpoint_activations(self, on: bool = True) -> None:
+        """Whether training passes keep only the input of each decoder layer and recompute the rest (`recompute.py`).
+
+        Gradients stay the same; memory falls, time rises by about a forward pass. All other passes are unaffected.
+        """
+        for layer in self.model.get_decoder().layers:
+            vars(layer).pop("forward", None)
+            if on:
+                layer.forward = Recomputed(layer, self.router, self._routed)
+
     def forward(
         self, input_ids_L: Tensor, position_ids_L: Tensor, keep_K: Tensor, layout: Layout, route: Route | None
     ) -> Tensor:
         """The logits [K, V] at the places `keep_K` of a flat batch of L tokens whose structure `layout` knows."""
-        config, before = self.model.config, self.model.config._attn_implementation
-        config._attn_implementation = IMPLEMENTATION
-        self.router.route = route
-        try:
-            output = self.model(
+        output = self._run(self.model, input_ids_L, position_ids_L, layout, route, logits_to_keep=keep_K)
+        logits: Tensor = output.logits[0]
+        return logits
+
+    def features(
+        self, input_ids_L: Tensor, position_ids_L: Tensor, keep_K: Tensor, layout: Layout, route: Route | None
+    ) -> Tensor:
+        """The last hidden states [K, d], after the final norm, at the places `keep_K`: `forward` without its head."""
+        output = self._run(self.model.get_decoder(), input_ids_L, position_ids_L, layout, route)
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden.index_select(0, keep_K)
+
+    def _run(
+        self,
+        model: PreTrainedModel,
+        input_ids_L: Tensor,
+        position_ids_L: Tensor,
+        layout: Layout,
+        route: Route | None,
+        **options: Any,
+    ) -> Any:
+        with self._routed(route):
+            return model(
                 input_ids=input_ids_L[None],
                 position_ids=position_ids_L[None],
                 use_cache=False,
-                logits_to_keep=keep_K,
                 layout=layout,
+                **options,
             )
+
+    @contextmanager
+    def _routed(self, route: Route | None) -> Iterator[None]:
+        """Inside, linear layers ask `route` for their output and attention is that of flat batches."""
+        config = self.model.config
+        before = self.router.route, config._attn_implementation
+        self.router.route, config._attn_implementation = route, IMPLEMENTATION
+        try:
+            yield
         finally:
-            self.router.route = None
-            config._attn_implementation = before
-        logits: Tensor = output.logits[0]
-        return logits
+            self.router.route, config._attn_implementation = before
 
     def encode_request(self, request: NodeRequest) -> list[int]:
         return self.encode_requests([request])[0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from neuromas_env.errors import CheckpointError
@@ -15,11 +16,12 @@ from neuromas_env.topology import Topology
 
 from .adapters import StackedAdapters
 from .backbone import Backbone, Route, load_backbone
+from .lora import Variant
 from .packing import MicroBatch
 from .routing import Segment
 from .sampling import log_probabilities, sample
 
-FORMAT, VERSION = "neuromas-network", 1
+FORMAT, VERSION = "neuromas-network", 2  # 2: targets and variant
 
 
 class Network:
@@ -41,11 +43,18 @@ class Network:
         rank: int = 8,
         alpha: float = 16.0,
         seed: int = 0,
+        targets: Sequence[str] = (),
+        variant: Variant = "lora",
     ) -> Network:
-        """A network with fresh adapters, which speaks exactly like the backbone; with rank 0, without adapters."""
+        """A network with fresh adapters, which speaks exactly like the backbone; with rank 0, without adapters.
+
+        `rank`, `alpha`, `targets` and `variant` are those of `lora.LoRA`, which raises UsageError for what it lacks.
+        """
         topology = Topology.parse(topology) if isinstance(topology, str) else topology
         backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
-        adapters = StackedAdapters(backbone, topology.num_nodes, rank, alpha, seed) if rank else None
+        adapters = None
+        if rank:
+            adapters = StackedAdapters(backbone, topology.num_nodes, rank, alpha, seed, targets, variant)
         return cls(topology, backbone, adapters)
 
     @property
@@ -94,17 +103,31 @@ class Network:
     def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor, list[int]]:
         """Log-probabilities [M, T] of a micro-batch's completion tokens (0 on padding), with gradients; their mask
         [M, T] (1 on every sampled token, the last and the end token included); the samples' indices [M]."""
+        logprobs_K = _chosen(batch, self._distributions(batch, temperature))
+        return _padded(batch, logprobs_K), _padded(batch, torch.ones_like(logprobs_K)), batch.samples
+
+    def logprobs_and_entropy(
+        self, batch: MicroBatch, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """As `logprobs`, and second the exact entropy [M, T] in nats (0 on padding), with gradients, of the
+        distribution at `temperature` from which each completion token was drawn."""
+        logprobs_KV = self._distributions(batch, temperature)
+        logprobs_K, entropy_K = _chosen(batch, logprobs_KV), -(logprobs_KV.exp() * logprobs_KV).sum(-1)
+        mask_MT = _padded(batch, torch.ones_like(logprobs_K))
+        return _padded(batch, logprobs_K), _padded(batch, entropy_K), mask_MT, batch.samples
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> Tensor:
+        """What the bare backbone, without adapters, gives for `logprobs` [M, T]; no gradients."""
+        return _padded(batch, _chosen(batch, self._distributions(batch, temperature, adapted=False)))
+
+    def _distributions(self, batch: MicroBatch, temperature: float, adapted: bool = True) -> Tensor:
+        """Log-probabilities [K, V] over the vocabulary, at each place that predicts a completion token."""
         device = self.backbone.device
-        packed, keep_K, targets_K = batch.packed.to(device), batch.keep_K.to(device), batch.targets_K.to(device)
-        logits_KV = self.backbone.forward(
-            packed.input_ids_L, packed.position_ids_L, keep_K, packed.layout(), self.route(packed.segments)
-        )
-        logprobs_K = log_probabilities(logits_KV, temperature).gather(1, targets_K[:, None])[:, 0]
-        where_K = batch.rows_K.to(device), batch.columns_K.to(device)
-        empty_MT = logprobs_K.new_zeros(len(batch.samples), batch.longest)
-        mask_MT = empty_MT.index_put(where_K, logprobs_K.new_ones(()))
-        logprobs_MT = empty_MT.index_put(where_K, logprobs_K)
-        return logprobs_MT, mask_MT, batch.samples
+        packed, keep_K = batch.packed.to(device), batch.keep_K.to(device)
+        route = self.route(packed.segments) if adapted else None
+        logits_KV = self.backbone.forward(packed.input_ids_L, packed.position_ids_L, keep_K, packed.layout(), route)
+        return log_probabilities(logits_KV, temperature)
 
     def save(self, folder: str | Path) -> None:
         """Write network.json and one PEFT folder a node."""
@@ -120,6 +143,8 @@ class Network:
             "backbone_hash": self.backbone.weight_hash(),
             "rank": 0 if adapters is None else adapters.rank,
             "alpha": 0.0 if adapters is None else adapters.alpha,
+            "targets": [] if adapters is None else list(adapters.lora.targets),
+            "variant": "lora" if adapters is None else adapters.lora.variant,
         }
         for i, node in enumerate(self.topology.nodes if adapters is not None else ()):
             assert adapters is not None
@@ -136,9 +161,10 @@ class Network:
                 raise CheckpointError(f"{folder} is not a network of version {VERSION} or before")
             topology = Topology.from_json(description["topology"])
             name, rank, alpha = description["backbone"], int(description["rank"]), float(description["alpha"])
+            targets, variant = tuple(description.get("targets", ())), description.get("variant", "lora")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"cannot read the network in {folder}: {error}") from error
-        network = cls.create(topology, name if backbone is None else backbone, rank, alpha)
+        network = cls.create(topology, name if backbone is None else backbone, rank, alpha, 0, targets, variant)
         network.load_adapters(folder)
         return network
 
@@ -154,3 +180,14 @@ class Network:
             )
         for i, node in enumerate(self.topology.nodes):
             self.adapters.load_node(i, Path(folder) / "nodes" / node)
+
+
+def _chosen(batch: MicroBatch, logprobs_KV: Tensor) -> Tensor:
+    """The log-probability [K] of each completion token among those of the vocabulary."""
+    return logprobs_KV.gather(1, batch.targets_K.to(logprobs_KV.device)[:, None])[:, 0]
+
+
+def _padded(batch: MicroBatch, values_K: Tensor) -> Tensor:
+    """Values of completion tokens in the rows and columns of a micro-batch's samples [M, T]; 0 on padding."""
+    where_K = batch.rows_K.to(values_K.device), batch.columns_K.to(values_K.device)
+    return values_K.new_zeros(len(batch.samples), batch.longest).index_put(where_K, values_K)

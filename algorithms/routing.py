@@ -57,8 +57,11 @@ class StackedRoute:
         self.input: Tensor | None = None
         self.outputs: tuple[Tensor, ...] = ()
 
-    def linear(self, site: str, x: Tensor) -> Tensor:
-        """The output of layer `site`. The layers of a group are computed together at the first, from one input."""
+    def linear(self, site: str, x: Tensor) -> Tensor | None:
+        """The output of layer `site`; None where it carries no adapter. The layers of a group are computed together
+        at the first, from one input."""
+        if site not in self.where:
+            return None
         group, i = self.where[site]
         if i and self.input is x:
             return self.outputs[i]

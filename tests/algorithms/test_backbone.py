@@ -12,6 +12,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 
 from algorithms.backbone import Backbone, load_backbone
 from algorithms.network import Network
+from algorithms.packing import TrainSample, pack
 from neuromas_env.errors import BackboneError
 from neuromas_env.node import Incoming, NodeRequest, Position
 
@@ -89,6 +90,32 @@ def test_weights_never_get_a_gradient():
     assert network.trainable_parameters == network.adapters.flat_NP.numel() > 0
 
 
+@pytest.mark.parametrize("adapted", [True, False], ids=["adapted", "bare"])
+@pytest.mark.parametrize("architecture", oracle.ARCHITECTURES)
+def test_features_are_what_the_head_reads(architecture, adapted):
+    """At all nodes of a packed batch; and they carry gradients to the adapters, as logits do."""
+    network = oracle.network(architecture, dtype=torch.float64)
+    backbone = network.backbone
+    (batch,) = pack(oracle.train_samples())
+    packed, route = batch.packed, network.route if adapted else lambda segments: None
+    arguments = packed.input_ids_L, packed.position_ids_L, batch.keep_K, packed.layout()
+    features_Kd = backbone.features(*arguments, route(packed.segments))
+    assert features_Kd.shape == (len(batch.keep_K), tiny_models.SHAPE["hidden_size"])
+    logits_KV = features_Kd @ backbone.model.get_output_embeddings().weight.t()
+    expected_KV = backbone.forward(*arguments, route(packed.segments))
+    torch.testing.assert_close(logits_KV, expected_KV, rtol=1e-12, atol=1e-12)
+    if not adapted:
+        assert not features_Kd.requires_grad
+        return
+    grads = []
+    for logits in (logits_KV, expected_KV):
+        network.adapters.zero_grad()
+        logits.square().sum().backward()
+        grads.append(network.adapters.grad_NP.clone())
+    assert float(grads[0].abs().max()) > 0
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-12)
+
+
 def broken_config(folder):
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "no-such-architecture"}))
@@ -140,8 +167,6 @@ def test_architectures_that_cannot_be_routed_are_refused():
 
 def test_half_precision_backbones_speak_and_learn():
     """bfloat16 weights, float32 adapters: the gradient of a fresh adapter reaches B."""
-    from algorithms.packing import TrainSample, pack
-
     network = oracle.network("qwen3", "1", dtype=torch.bfloat16)
     assert network.adapters.flat_NP.dtype == torch.float32
     (message,) = network.act([request()])

@@ -12,6 +12,7 @@ import tiny_models
 import torch
 
 from algorithms.network import Network
+from algorithms.packing import pack
 from neuromas_env.episodes import run_episodes
 from neuromas_env.errors import CheckpointError
 from neuromas_env.node import Incoming, NodeRequest, Policy, Position
@@ -104,6 +105,70 @@ def test_networks_share_a_backbone_without_touching_each_other():
     oracle.shake(networks[1].adapters)
     after = [network.act(requests()) for network in networks]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_entropy_is_that_of_every_distribution_a_token_was_drawn_from(temperature, tmp_path):
+    """Against one full forward pass of plain peft for each sample, and torch's own entropy."""
+    network = oracle.network("qwen3", dtype=torch.float64)
+    samples = oracle.train_samples()
+    peft = oracle.peft_model(network, tmp_path)
+    seen = []
+    for batch in pack(samples, max_tokens=150):
+        logprobs_MT, entropy_MT, mask_MT, order = network.logprobs_and_entropy(batch, temperature)
+        plain_MT, plain_mask_MT, plain_order = network.logprobs(batch, temperature)
+        assert torch.equal(logprobs_MT, plain_MT)
+        assert torch.equal(mask_MT, plain_mask_MT)
+        assert order == plain_order
+        assert not entropy_MT[mask_MT == 0].any()
+        for i, row in zip(order, entropy_MT, strict=True):
+            one = samples[i]
+            peft.set_adapter(network.topology.nodes[one.node])
+            with torch.no_grad():
+                logits = peft(input_ids=torch.tensor([[*one.prompt_ids, *one.completion_ids]])).logits
+            logits = logits[0, len(one.prompt_ids) - 1 : -1] / temperature
+            expected = torch.distributions.Categorical(logits=logits).entropy()
+            torch.testing.assert_close(row[: len(expected)].detach(), expected, rtol=1e-6, atol=1e-6)
+        seen += order
+    assert sorted(seen) == list(range(len(samples)))
+
+
+def test_the_gradient_of_entropy_is_its_slope():
+    """A small step of all adapters along the gradient raises the entropy by the step times its squared length.
+
+    The norms of the model round to float32, which limits the slope to about 1e-5."""
+    network = oracle.network("llama", dtype=torch.float64)
+    (batch,) = pack(oracle.train_samples())
+
+    def entropy() -> torch.Tensor:
+        return network.logprobs_and_entropy(batch)[1].sum()
+
+    entropy().backward()
+    gradient_NP, step = network.adapters.grad_NP.clone(), 1e-5
+    assert float(gradient_NP.square().sum()) > 1
+    with torch.no_grad():
+        network.adapters.flat_NP.add_(gradient_NP, alpha=step)
+        above = float(entropy())
+        network.adapters.flat_NP.add_(gradient_NP, alpha=-2 * step)
+        below = float(entropy())
+    assert (above - below) / (2 * step) == pytest.approx(float(gradient_NP.square().sum()), rel=1e-3)
+
+
+@pytest.mark.parametrize("architecture", oracle.ARCHITECTURES)
+def test_the_reference_is_the_plain_model(architecture):
+    network = oracle.network(architecture, dtype=torch.float64)
+    samples = oracle.train_samples()
+    plain = tiny_models.make(architecture).double()
+    for batch in pack(samples, max_tokens=150):
+        reference_MT = network.reference_logprobs(batch, temperature=0.8)
+        logprobs_MT, mask_MT, order = network.logprobs(batch, temperature=0.8)
+        assert not reference_MT.requires_grad
+        assert not reference_MT[mask_MT == 0].any()
+        assert float((logprobs_MT.detach() - reference_MT).abs().max()) > 1e-2
+        for i, row in zip(order, reference_MT, strict=True):
+            with torch.no_grad():
+                expected = oracle.plain_logprobs(plain, samples[i].prompt_ids, samples[i].completion_ids, 0.8)
+            torch.testing.assert_close(row[: len(expected)], expected, rtol=1e-6, atol=1e-6)
 
 
 def edit(folder, **changes):
