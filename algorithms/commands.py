@@ -23,7 +23,7 @@ def train(
     Args:
         resume: Go on with the run in the folder; start it where there is none.
     """
-    from .trainer import TrainingError, TrainingStopped
+    from .errors import TrainingError, TrainingStopped
     from .trainer import train as run_training
 
     try:

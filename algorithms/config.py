@@ -15,11 +15,24 @@ from neuromas_env.errors import UsageError
 from neuromas_env.registry import make_task, typed_options
 from neuromas_env.task import Task
 
+from .lora import Variant
 from .schedule import Schedule
 
-# What may differ between the parts of one run: none of it changes a metric (options and device are compared resolved).
+# What may differ between the parts of one run: none of it changes a metric (options, credit and device are compared
+# resolved).
 FREE_TO_CHANGE = frozenset(
-    {"out", "options", "device", "checkpoint_every", "keep_checkpoints", "transcript_episodes", "tensorboard"}
+    {
+        "out",
+        "options",
+        "credit",
+        "credit_options",
+        "device",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "transcript_episodes",
+        "tensorboard",
+        "wandb",
+    }
 )
 
 
@@ -35,6 +48,10 @@ class TrainConfig:
     """How the nodes learn together."""
     options: Annotated[dict[str, str], arg(metavar="NAME VALUE ...")] = field(default_factory=dict)
     """Options of the algorithm, as names and values: `--options baseline group normalize false`."""
+    credit: Annotated[str | None, arg(metavar="NAME")] = None
+    """How each node's reward comes of the answer's: shared, counterfactual, leave-one-out, shapley or tree."""
+    credit_options: Annotated[dict[str, str], arg(metavar="NAME VALUE ...")] = field(default_factory=dict)
+    """Options of the credit assignment: normalize_by, replacement, orders, branching."""
     backbone: str = "nano"
     """The frozen model that all nodes share: `nano` (embedded), a Hugging Face id, or a folder."""
     seed: int = 0
@@ -59,6 +76,11 @@ class TrainConfig:
 
     updates: int = 80
     """How many batches to learn from."""
+    token_budget: Annotated[int | None, arg(metavar="TOKENS")] = None
+    """Train until so many tokens were sampled, those of credit assignment included, however many updates that takes;
+    the learning rate then follows the tokens. Validation is not counted."""
+    patience: int = 0
+    """Stop after so many validations in a row without a new best one; 0 never does."""
     questions: int = 16
     """Questions in a batch."""
     samples: int = 8
@@ -77,10 +99,28 @@ class TrainConfig:
     """Adam's decay of the first and second moment."""
     clip: float = 1.0
     """The longest gradient of one node; 0 does not clip."""
+    entropy_bonus: float = 0.0
+    """Weight of the entropy of what each node samples, added to its objective."""
+    kl: float = 0.0
+    """Weight of the distance (k3) of each node from the frozen backbone, taken from its objective."""
+    truncate: float = 0.0
+    """The largest weight of a token where sampler and trainer compute different probabilities; 0 weighs nothing."""
+    format_reward: float = 0.0
+    """Added to the reward where the answer can be read, right or wrong."""
+    length_cost: float = 0.0
+    """Taken from a node's reward for a message of the longest length, and in proportion for shorter ones."""
+    silence_cost: float = 0.0
+    """Taken from a hidden node's reward for a message without text."""
+    message_dropout: float = 0.0
+    """The share of messages between nodes that nobody hears in training."""
     rank: int = 8
     """The rank of each node's adapter."""
     alpha: float = 16.0
     """The adapter's output is scaled by alpha / rank."""
+    targets: Annotated[tuple[str, ...], arg(metavar="LAYER ...")] = ()
+    """The linear layers that carry adapters, such as q_proj v_proj; without it, all of them."""
+    lora: Variant = "lora"
+    """The kind of adapter; rslora scales by alpha / √rank."""
     temperature: float = 1.0
     """The sampling temperature of training episodes."""
     max_tokens: Annotated[int | None, arg(metavar="TOKENS")] = None
@@ -102,9 +142,14 @@ class TrainConfig:
     """Episodes of each validation written down with every message."""
     tensorboard: bool = True
     """Write TensorBoard events beside metrics.jsonl."""
+    wandb: Annotated[str | None, arg(metavar="PROJECT")] = None
+    """Send metrics to this project of Weights & Biases too; needs the package wandb."""
 
     micro_batch_tokens: int = 16384
-    """Tokens that go through the backbone at once in training: it bounds memory, and moves results by rounding only."""
+    """Tokens that go through the backbone at once in training: it bounds memory, and moves results by rounding only.
+    0 finds as many as fit into half of the free memory."""
+    checkpoint_activations: bool = False
+    """Compute each layer twice in training instead of keeping its activations: less memory, about a third more time."""
     device: str = "auto"
     """Where the backbone runs: cpu, cuda, or auto."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -114,14 +159,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("updates", "questions", "samples", "epochs", "rank", "validation_every", "checkpoint_every",
-                     "keep_checkpoints", "micro_batch_tokens", "threads", "curriculum_window"):  # fmt: skip
+                     "keep_checkpoints", "threads", "curriculum_window"):  # fmt: skip
             self._check(name, getattr(self, name) >= 1, "a whole number from 1")
-        for name in ("warmup", "validation_questions", "transcript_episodes", "clip"):
+        for name in ("warmup", "validation_questions", "transcript_episodes", "clip", "patience", "micro_batch_tokens",
+                     "entropy_bonus", "kl", "truncate", "format_reward", "length_cost", "silence_cost"):  # fmt: skip
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("learning_rate", "temperature", "alpha"):
             self._check(name, getattr(self, name) > 0, "more than 0")
         self._check("final_learning_rate", 0 <= self.final_learning_rate <= 1, "0 to 1")
         self._check("curriculum_threshold", 0 < self.curriculum_threshold <= 1, "more than 0, at most 1")
+        self._check("message_dropout", 0 <= self.message_dropout < 1, "0 to 1, 1 excluded")
+        self._check("token_budget", self.token_budget is None or self.token_budget >= 1, "a whole number from 1")
+        self._check("patience", not self.patience or self.validation_questions > 0, "0 where nothing is validated")
         self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "a whole number from 1")
         self._check("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two of [0, 1)")
         self.make_curriculum()
@@ -159,7 +208,7 @@ class TrainConfig:
         return {"data": self.data, "allow_code_execution": self.allow_code_execution, **self.task_options}
 
     def to_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "betas": list(self.betas)}
+        return {**dataclasses.asdict(self), "betas": list(self.betas), "targets": list(self.targets)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -168,7 +217,8 @@ class TrainConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise UsageError(f"a training run has no setting {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        return cls(**{**values, "betas": tuple(values.get("betas", cls.betas))})
+        lists = {name: tuple(values.get(name, getattr(cls, name))) for name in ("betas", "targets")}
+        return cls(**{**values, **lists})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

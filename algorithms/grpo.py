@@ -44,7 +44,7 @@ import numpy.typing as npt
 
 from neuromas_env.errors import UsageError
 
-from .algorithm import Algorithm, FloatArray, check_group
+from .algorithm import Algorithm, FloatArray, Minibatch, check_group
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -152,50 +152,52 @@ class GRPO(Algorithm):
             raise UsageError(f"the algorithm {self.name!r} outside the trainer needs the option 'length', in tokens")
         return samples_N * self.length
 
-    def loss(
-        self,
-        logprobs_MT: Tensor,
-        old_logprobs_MT: Tensor,
-        mask_MT: Tensor,
-        advantages_M: Tensor,
-        denominators_M: Tensor,
-    ) -> Tensor:
-        config = self.config
-        advantages_M1 = advantages_M[:, None]
-        ratio_MT = self._ratio(logprobs_MT, old_logprobs_MT, mask_MT)
+    def loss(self, batch: Minibatch) -> Tensor:
+        config, mask_MT = self.config, batch.mask_MT
+        advantages_M1 = batch.advantages_M[:, None]
+        ratio_MT = self._ratio(batch)
         if config.loss == "cispo":
-            objective_MT = ratio_MT.detach().clamp(max=config.cispo_max) * advantages_M1 * logprobs_MT
+            objective_MT = ratio_MT.detach().clamp(max=config.cispo_max) * advantages_M1 * batch.logprobs_MT
         else:
-            clipped_MT = ratio_MT.clamp(1.0 - config.clip_low, 1.0 + config.clip_high)
-            objective_MT = (ratio_MT * advantages_M1).minimum(clipped_MT * advantages_M1)
+            objective_MT = clipped_objective(ratio_MT, advantages_M1, config.clip_low, config.clip_high)
         objective_M = (objective_MT * mask_MT).sum(1)
         if config.aggregate == "sample":
             objective_M = objective_M / mask_MT.sum(1)
-        return -(objective_M / denominators_M).sum()
+        return -(objective_M / batch.denominators_M).sum()
 
-    def statistics(
-        self, logprobs_MT: Tensor, old_logprobs_MT: Tensor, mask_MT: Tensor, advantages_M: Tensor
-    ) -> dict[str, Tensor]:
+    def statistics(self, batch: Minibatch) -> dict[str, Tensor]:
         """`ratio`; `clipped`, 1 where the bound holds; `kl`, of old to new policy, as ρ - 1 - log ρ of each token."""
         config = self.config
-        ratio_MT = self._ratio(logprobs_MT, old_logprobs_MT, mask_MT)
-        if config.loss == "cispo":
-            clipped_MT = ratio_MT > config.cispo_max
-        else:
-            low_MT = (ratio_MT < 1.0 - config.clip_low) & (advantages_M < 0)[:, None]
-            high_MT = (ratio_MT > 1.0 + config.clip_high) & (advantages_M > 0)[:, None]
-            clipped_MT = low_MT | high_MT
-        log_ratio_MT = logprobs_MT - old_logprobs_MT
-        kl_MT = log_ratio_MT.expm1() - log_ratio_MT
-        return {"ratio": ratio_MT, "clipped": clipped_MT.to(ratio_MT), "kl": kl_MT}
+        ratio_MT = self._ratio(batch)
+        if config.loss != "cispo":
+            return ratio_statistics(batch, ratio_MT, config.clip_low, config.clip_high)
+        clipped_MT = (ratio_MT > config.cispo_max).to(ratio_MT)
+        return ratio_statistics(batch, ratio_MT, 1.0, float("inf")) | {"clipped": clipped_MT}
 
-    def _ratio(self, logprobs_MT: Tensor, old_logprobs_MT: Tensor, mask_MT: Tensor) -> Tensor:
-        """New over old probability, of every token or, the same for all of them, of the sequence."""
-        log_ratio_MT = (logprobs_MT - old_logprobs_MT) * mask_MT
+    def _ratio(self, batch: Minibatch) -> Tensor:
+        """New over old probability [M, T], of every token or, the same for all of them, of the sequence."""
+        log_ratio_MT = (batch.logprobs_MT - batch.old_logprobs_MT) * batch.mask_MT
         if self.config.ratio == "token":
             return log_ratio_MT.exp()
-        mean_M = log_ratio_MT.sum(1) / mask_MT.sum(1)
-        return mean_M.exp()[:, None].expand_as(logprobs_MT)
+        mean_M = log_ratio_MT.sum(1) / batch.mask_MT.sum(1)
+        return mean_M.exp()[:, None].expand_as(log_ratio_MT)
+
+
+def clipped_objective(ratio_MT: Tensor, advantages_M1: Tensor, low: float, high: float) -> Tensor:
+    """min(ρ A, clamp(ρ, 1 - low, 1 + high) A) of each token (Schulman et al., arXiv 1707.06347, equation 7)."""
+    return (ratio_MT * advantages_M1).minimum(ratio_MT.clamp(1.0 - low, 1.0 + high) * advantages_M1)
+
+
+def ratio_statistics(batch: Minibatch, ratio_MT: Tensor, low: float, high: float) -> dict[str, Tensor]:
+    """`ratio`; `clipped`, 1 where the clipped objective is flat; `kl` of old to new policy, as ρ - 1 - log ρ."""
+    low_MT = (ratio_MT < 1.0 - low) & (batch.advantages_M < 0)[:, None]
+    high_MT = (ratio_MT > 1.0 + high) & (batch.advantages_M > 0)[:, None]
+    log_ratio_MT = batch.logprobs_MT - batch.old_logprobs_MT
+    return {
+        "ratio": ratio_MT,
+        "clipped": (low_MT | high_MT).to(ratio_MT),
+        "kl": log_ratio_MT.expm1() - log_ratio_MT,
+    }
 
 
 class DrGRPO(GRPO):

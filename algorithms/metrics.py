@@ -6,41 +6,65 @@ everything that depends on the machine is in timings.jsonl. TensorBoard shows bo
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
+from neuromas_env.errors import CheckpointError, UsageError
+
+from .events import EventFile
+from .files import GrowingFile, WriteError, write_text
 
 Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The whole rows of a JSONL file, oldest first; a last line cut by a kill is left out."""
+    """The whole rows of a JSONL file, oldest first; a last line cut by a kill is left out.
+
+    Raises CheckpointError for any other line that is no row.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    rows: list[Row] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            _ = row["update"]
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(f"{path} is damaged: line {number} is not the row of an update") from None
+        rows.append(row)
+    return rows
 
 
 class RowFile:
     """A JSONL file that grows by one row an update and can be cut back to an update."""
 
     def __init__(self, path: Path, update: int) -> None:
-        """Open `path`, dropping the rows after `update` (an interrupted run wrote them; they are written again)."""
+        """Open `path`, dropping the rows after `update` (an interrupted run wrote them; they are written again).
+
+        `last` is the update of the last row left, -1 where there is none. Raises WriteError where the file cannot be
+        written.
+        """
         kept = [row for row in read_rows(path) if row["update"] <= update]
+        self.last = kept[-1]["update"] if kept else -1
         write_text(path, "".join(_line(row) for row in kept))
-        self._file = open(path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115 - closed by `close`
+        self._file = GrowingFile(path)
 
     def append(self, row: Row) -> None:
-        self._file.write(_line(row))
-        self._file.flush()
+        """Write one row. Raises WriteError, also for a row with a number that is not finite."""
+        try:
+            line = _line(row)
+        except ValueError:
+            bad = ", ".join(name for name, value in _numbers(row) if not math.isfinite(value))
+            raise WriteError(self._file.path, f"update {row['update']}: {bad} is not a finite number") from None
+        self._file.append(line.encode())
 
     def sync(self) -> None:
         """Flush to disk: called before a checkpoint, so that no checkpoint is ahead of its rows."""
-        os.fsync(self._file.fileno())
+        self._file.sync()
 
     def close(self) -> None:
         self._file.close()
@@ -51,36 +75,58 @@ def _line(row: Row) -> str:
 
 
 class MetricsLog:
-    """Both row files and TensorBoard, opened after `update` (-1 for a new run)."""
+    """Both row files, TensorBoard and Weights & Biases, opened after `update` (-1 for a new run).
 
-    def __init__(self, folder: Path, update: int, *, tensorboard: bool = True) -> None:
+    Raises WriteError where one of them cannot be written, CheckpointError where the metrics do not reach `update`,
+    UsageError where `wandb` names a project and the package is missing.
+    """
+
+    def __init__(self, folder: Path, update: int, *, tensorboard: bool = True, wandb: str | None = None) -> None:
+        self._wandb = start_wandb(folder, wandb) if wandb else None
         self.metrics = RowFile(folder / "metrics.jsonl", update)
+        if self.metrics.last != update:
+            raise CheckpointError(
+                f"{folder / 'metrics.jsonl'} holds no row of update {update}, whose checkpoint is there: put the whole "
+                "file back, or train again in another folder (--out)"
+            )
         self.timings = RowFile(folder / "timings.jsonl", update)
-        self._board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
+        self._board = EventFile(folder / "tensorboard", update) if tensorboard else None
 
     def append(self, metrics: Row, timings: Mapping[str, float]) -> None:
         update = metrics["update"]
         self.metrics.append(metrics)
         self.timings.append({"update": update, **timings})
+        numbers = dict(_numbers({**metrics, "time": dict(timings)}))
         if self._board is not None:
-            for name, value in _numbers({**metrics, "time": dict(timings)}):
-                self._board.add_scalar(name, value, update)
+            self._board.append(update, numbers)
+        if self._wandb is not None:
+            self._wandb.log(numbers, step=update)
 
     def sync(self) -> None:
         self.metrics.sync()
         self.timings.sync()
         if self._board is not None:
-            self._board.flush()
+            self._board.sync()
 
     def close(self) -> None:
         self.metrics.close()
         self.timings.close()
         if self._board is not None:
             self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def start_wandb(folder: Path, project: str) -> Any:
+    """The run of Weights & Biases that belongs to `folder`: its name and id are the folder's, so resuming goes on."""
+    try:
+        import wandb
+    except ImportError:
+        raise UsageError("--wandb needs the package wandb: pip install wandb") from None
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = folder.resolve().name
+    identity = hashlib.sha256(json.dumps([project, name, config["config"]], sort_keys=True).encode()).hexdigest()[:16]
+    return wandb.init(project=project, name=name, id=identity, resume="allow", config=config["config"])
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -28,6 +28,11 @@ class TrainSample:
     prompt_ids: Sequence[int]
     completion_ids: Sequence[int]
 
+    @property
+    def context(self) -> Hashable:
+        """What it answered: equal for samples of one node, group and prompt."""
+        return self.node, self.group, tuple(self.prompt_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -127,11 +132,14 @@ def flatten(blocks: Sequence[Block]) -> Packed:
     )
 
 
-def pack(samples: Sequence[TrainSample], max_tokens: int = 4096, share: bool = True) -> list[MicroBatch]:
+def pack(
+    samples: Sequence[TrainSample], max_tokens: int = 4096, share: bool = True, whole: bool = False
+) -> list[MicroBatch]:
     """Pack samples into micro-batches of at most `max_tokens` flat tokens (a single sample may exceed it).
 
     Every sample is in exactly one micro-batch. With `share` off every sample keeps its whole prompt; the gradients
-    are the same. Raises ValueError for an empty prompt or completion.
+    are the same. With `whole` the samples of one node and group stay together, even beyond `max_tokens`. Raises
+    ValueError for an empty prompt or completion.
     """
     groups: dict[tuple[int, Hashable], list[int]] = {}
     for i, sample in enumerate(samples):
@@ -145,7 +153,7 @@ def pack(samples: Sequence[TrainSample], max_tokens: int = 4096, share: bool = T
         branches = [[*samples[i].prompt_ids[shared:], *samples[i].completion_ids] for i in members]
         start, size = 0, shared
         for stop, branch in enumerate(branches):
-            if stop > start and size + len(branch) > max_tokens:
+            if stop > start and size + len(branch) > max_tokens and not whole:
                 blocks.append(Block(node, prefix, branches[start:stop], members[start:stop]))
                 start, size = stop, shared
             size += len(branch)

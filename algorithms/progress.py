@@ -33,8 +33,8 @@ class Reporter:
             )
             self._task = self._bar.add_task(title, total=updates, completed=done, reward="–", validation="")
 
-    def row(self, metrics: Row, seconds_left: float) -> None:
-        """One update is done, or the untrained network was judged (update 0)."""
+    def row(self, metrics: Row, done: float, seconds_left: float) -> None:
+        """One update is finished, or the untrained network was judged (update 0); `done` updates' worth is behind."""
         update, accuracy = metrics["update"], metrics.get("validation_accuracy")
         if accuracy is not None:
             self._validation = f" validation {accuracy:.3f}"
@@ -42,7 +42,7 @@ class Reporter:
         if "difficulty" in metrics:
             reward += f" at difficulty {metrics['difficulty']}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=update, reward=reward, validation=self._validation)
+            self._bar.update(self._task, completed=int(done), reward=reward, validation=self._validation)
         elif self.enabled and accuracy is not None:
             left = f", about {_duration(seconds_left)} left" if seconds_left else ""
             self.line(f"update {update}: reward {reward},{self._validation}{left}")

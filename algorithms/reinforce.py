@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from .algorithm import Algorithm, FloatArray, policy_gradient_loss
+from .algorithm import Algorithm, FloatArray, Minibatch, policy_gradient_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +48,10 @@ class Reinforce(Algorithm):
         super().__init__(config)
         self.running_mean: float | None = None
 
+    @property
+    def per_node(self) -> bool:
+        return self.config.baseline != "running"  # one running mean, of the reward that all nodes share
+
     def advantages(self, rewards_QG: FloatArray) -> FloatArray:
         config = self.config
         axis = 1 if config.baseline == "group" else None
@@ -65,15 +69,8 @@ class Reinforce(Algorithm):
         spread = rewards_QG.std(axis=axis, keepdims=True)
         return centred_QG / np.where(equal, 1.0, spread)
 
-    def loss(
-        self,
-        logprobs_MT: Tensor,
-        old_logprobs_MT: Tensor,
-        mask_MT: Tensor,
-        advantages_M: Tensor,
-        denominators_M: Tensor,
-    ) -> Tensor:
-        return policy_gradient_loss(logprobs_MT, mask_MT, advantages_M, denominators_M)
+    def loss(self, batch: Minibatch) -> Tensor:
+        return policy_gradient_loss(batch)
 
     def denominators(self, tokens_N: FloatArray, samples_N: FloatArray) -> FloatArray:
         return tokens_N if self.config.denominator == "tokens" else samples_N

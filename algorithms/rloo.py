@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from .algorithm import Algorithm, FloatArray, check_group, policy_gradient_loss
+from .algorithm import Algorithm, FloatArray, Minibatch, check_group, policy_gradient_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,15 +51,8 @@ class RLOO(Algorithm):
         equal_Q1 = np.ptp(rewards_QG, axis=1, keepdims=True) == 0.0
         return np.where(equal_Q1, 0.0, rewards_QG - others_QG)
 
-    def loss(
-        self,
-        logprobs_MT: Tensor,
-        old_logprobs_MT: Tensor,
-        mask_MT: Tensor,
-        advantages_M: Tensor,
-        denominators_M: Tensor,
-    ) -> Tensor:
-        return policy_gradient_loss(logprobs_MT, mask_MT, advantages_M, denominators_M)
+    def loss(self, batch: Minibatch) -> Tensor:
+        return policy_gradient_loss(batch)
 
     def denominators(self, tokens_N: FloatArray, samples_N: FloatArray) -> FloatArray:
         return tokens_N if self.config.denominator == "tokens" else samples_N

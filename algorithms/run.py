@@ -10,7 +10,8 @@ RUN/checkpoints/       step_N/ (checkpoint.py)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from neuromas_env.errors import CheckpointError, UsageError
 
 from .checkpoint import Checkpoint, checkpoints
 from .config import TrainConfig, differences
-from .files import TEMPORARY, write_json
+from .errors import TrainingError
+from .files import TEMPORARY, write_json, writing
 from .metrics import Row, read_rows
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 STARTED = frozenset({"checkpoints", "transcripts", "topology.json", ".lock"})
 """What a start that was killed before it wrote `config.json` may have left."""
+FOLDERS = ("checkpoints", "transcripts")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Run:
             record: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.folder / 'config.json'} cannot be read: {error}") from None
+        if not isinstance(record, dict):
+            raise CheckpointError(f"{self.folder / 'config.json'} is not the record of a training run")
         if record.get("format") != FORMAT:
             raise CheckpointError(f"{self.folder} has format {record.get('format')!r}; this version reads {FORMAT}")
         return record
@@ -88,7 +93,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self.latest is not None and self.latest.update >= self.config.updates
+        latest, config = self.latest, self.config
+        if latest is None:
+            return False
+        if config.token_budget is None and not config.patience:
+            return latest.update >= config.updates
+        return latest.state().finished
 
 
 def is_run(folder: Path) -> bool:
@@ -109,14 +119,12 @@ def check_free(folder: Path, resume: bool) -> bool:
 
 
 def create_run(folder: Path, record: Mapping[str, Any], topology: Mapping[str, Any]) -> Run:
-    """Make the run folder; `config.json` is written last, and makes it a run. Raises UsageError where it cannot."""
-    try:
-        for name in ("checkpoints", "transcripts"):
+    """Make the run folder; `config.json` is written last, and makes it a run. Raises WriteError where it cannot."""
+    with writing(folder):
+        for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
         write_json(folder / "topology.json", topology)
         write_json(folder / "config.json", {"format": FORMAT, **record})
-    except OSError as error:
-        raise UsageError(f"cannot write the run folder {folder}: {error.strerror or error}") from None
     return Run(folder)
 
 
@@ -127,4 +135,31 @@ def reopen_run(folder: Path, record: Mapping[str, Any]) -> Run:
     changed = differences(run.config.to_json(), record["config"]) + differences(old["resolved"], record["resolved"])
     if changed:
         raise UsageError(f"{folder} holds another run: {'; '.join(changed)}")
+    for name in FOLDERS:
+        with writing(folder / name):
+            (folder / name).mkdir(exist_ok=True)
     return run
+
+
+@contextmanager
+def stopping_whole(run: Run) -> Iterator[None]:
+    """Around training: what cannot be written or read there becomes a TrainingError that says what is kept.
+
+    A CheckpointError stays one: nothing was begun.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except UsageError as error:
+        raise TrainingError(f"{error}. Training stopped; {_what_is_kept(run)}") from None
+
+
+def _what_is_kept(run: Run) -> str:
+    folder, latest = run.folder, run.latest
+    if not is_run(folder):
+        return f"{folder} was deleted or moved, and is not made again; one that was moved can be resumed there (--out)"
+    if latest is None:
+        return f"there is no checkpoint yet. With that put right, --resume starts {folder} over"
+    kept = f"everything up to update {latest.update} is kept in {folder}"
+    return f"{kept}. With that put right, --resume goes on from there"

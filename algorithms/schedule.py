@@ -9,9 +9,9 @@ Schedule = Literal["constant", "linear", "cosine"]
 
 
 def learning_rate(
-    update: int, updates: int, peak: float, *, schedule: Schedule = "linear", warmup: int = 0, final: float = 0.0
+    update: float, updates: int, peak: float, *, schedule: Schedule = "linear", warmup: int = 0, final: float = 0.0
 ) -> float:
-    """The learning rate of `update` (1 … `updates`).
+    """The learning rate of `update` (1 … `updates`, fractions included).
 
     It rises linearly to `peak` over the first `warmup` updates; the first update after them runs at `peak`, and the
     last one ends near `peak * final` (it would be reached one update later).

@@ -3,57 +3,50 @@
     run = train(TrainConfig("chain", topology="1-1-1", out="runs/first"))
     network = run.network()                                   # the best by validation
 
-One update: Q questions, G episodes of each, all nodes sampled at temperature 1 (rollout.py); advantages from the
-shared terminal rewards (reinforce.py, rloo.py, grpo.py); a gradient step of all adapters, or as many as `epochs` says
-(learner.py). Around it: a learning-rate schedule, a greedy validation now and then, a row of metrics, an atomic
-checkpoint. With a curriculum the questions are those of the level it has reached, and each update's mean reward is the
-success that it goes by. On a CPU the run is a function of its configuration: a killed and resumed run writes the
-metrics of an uninterrupted one, byte for byte.
+One update: Q questions, G episodes of each, all nodes sampled at temperature 1 (rollout.py); each node's reward from
+that of the answer (credit.py, shaping.py); advantages (the algorithm's file); a gradient step of all adapters, or as
+many as `epochs` says (learner.py). Around it: a learning-rate schedule, a greedy validation now and then, a row of
+metrics, an atomic checkpoint. With a curriculum the questions are those of the level it has reached, and each update's
+mean reward is the success that it goes by. On a CPU the run is a function of its configuration: a killed and resumed
+run writes the metrics of an uninterrupted one, byte for byte.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from neuromas_env.budget import Meter
-from neuromas_env.errors import NeuromasError, TopologyError, UsageError
-from neuromas_env.task import Task, split_size
-from neuromas_env.topology import Topology
+from neuromas_env.errors import UsageError
+from neuromas_env.task import Task
 from neuromas_env.transcripts import TranscriptWriter
 
-from .algorithm import Algorithm, make_algorithm
-from .backbone import Backbone, load_backbone
+from .algorithm import Algorithm, FloatArray, make_algorithm
+from .backbone import Backbone
 from .checkpoint import TrainState, clean, save_checkpoint
 from .config import TrainConfig
+from .credit import Credit
+from .diagnostics import node_statistics
+from .errors import NotFiniteError, TrainingError, TrainingStopped
 from .files import exclusive
 from .interrupt import StopRequest
-from .learner import NotFiniteError, learn
+from .learner import Additions, StepReport, learn
 from .metrics import MetricsLog, Row
 from .network import Network
 from .optimizer import StackedAdam
 from .progress import Reporter
-from .rollout import node_statistics, roll_out
-from .run import Run, check_free, create_run, reopen_run
+from .replay import Replay
+from .resolve import check_split, longest_message, make_network, record_of
+from .rollout import Rollout, SamplingPolicy, leaves_of, roll_out
+from .run import Run, check_free, create_run, reopen_run, stopping_whole
 from .schedule import learning_rate
 from .seeds import derive, question_indices
+from .shaping import Shaping
 from .validation import validate, validation_size
-
-
-class TrainingError(NeuromasError):
-    """Training cannot go on. Everything before the update that failed is in the run folder."""
-
-
-class TrainingStopped(KeyboardInterrupt):
-    """Training was asked to stop; the run folder holds a checkpoint of the last finished update."""
 
 
 def train(
@@ -63,48 +56,72 @@ def train(
     task: Task | None = None,
     backbone: Backbone | None = None,
     network: Network | None = None,
+    algorithm: Algorithm | type[Algorithm] | None = None,
     progress: bool = False,
     on_update: Callable[[Row], None] | None = None,
 ) -> Run:
     """Train the network that `config` describes and give back its run folder.
 
     `resume` goes on with the run in the folder, and starts it where there is none. `task` (an object instead of a
-    name), `backbone` (loaded before) and `network` (trained in place, instead of a fresh one) replace what `config`
-    would make. `on_update` receives every row of metrics. Everything is checked before the folder is touched.
+    name), `backbone` (loaded before), `network` (trained in place, instead of a fresh one) and `algorithm` (a class, or
+    an object with its options) replace what `config` would make. `on_update` receives every row of metrics. Everything
+    is checked before the folder is touched.
 
-    Raises UsageError for what cannot be used, TrainingError where a loss is not finite, TrainingStopped on Ctrl-C.
+    Raises UsageError for what cannot be used, TrainingError where a loss is not finite or the
+    run's files cannot be written, TrainingStopped on Ctrl-C.
     """
     folder = config.folder
     going_on = check_free(folder, resume)
-    algorithm = make_algorithm(config.algorithm, config.options)
+    if isinstance(algorithm, type):
+        algorithm = algorithm(algorithm.Config())
+    if algorithm is None:
+        algorithm = make_algorithm(config.algorithm, config.options)
     if task is not None and config.curriculum is not None:
         raise UsageError("a curriculum makes its own tasks: give the name of a (registered) task, and no Task object")
     task = config.make_task() if task is None else task
     levels = config.make_levels()
-    config = replace(config, task=task.name)
+    config = replace(config, task=task.name, algorithm=algorithm.name)
     for each in (task, *levels.values()):
-        _check_split(each)
+        check_split(each)
         each.check_scoring()
     algorithm.prepare(
-        samples=config.samples, epochs=config.epochs, max_tokens=_longest_message(config, task, *levels.values())
+        samples=config.samples, epochs=config.epochs, max_tokens=longest_message(config, task, *levels.values())
     )
-    topology = resolve_topology(config.topology) if network is None else network.topology
+    credit = Credit.of(config, algorithm)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        if network is not None:
-            backbone = network.backbone
-        elif backbone is None:
-            backbone = load_backbone(config.backbone, dtype=config.dtype, device=resolve_device(config.device))
         if network is None:
-            network = Network.create(topology, backbone, rank=config.rank, alpha=config.alpha, seed=config.seed)
-        record = _record(config, task, levels, network, algorithm)
-        run = reopen_run(folder, record) if going_on else create_run(folder, record, topology.to_json())
+            network = make_network(config, backbone)
+        if network.adapters is None:
+            raise UsageError("a network without adapters (rank 0) has nothing to train")
+        branching = credit.tree(config.samples, network.topology)
+        if branching is not None:
+            leaves_of(branching, config.samples, network.topology)
+        network.backbone.checkpoint_activations(config.checkpoint_activations)
+        algorithm.bind(network, seed=config.seed, learning_rate=config.learning_rate)
+        record = record_of(config, task, levels, network, algorithm, credit)
+        if not config.micro_batch_tokens:
+            kept = Run(folder).record.get("micro_batch_tokens") if going_on else None
+            record["micro_batch_tokens"] = kept or fitting_micro_batch(config, task, network)
+        run = reopen_run(folder, record) if going_on else create_run(folder, record, network.topology.to_json())
         with exclusive(folder):
             clean(folder)
-            return Trainer(config, task, levels, network, algorithm, run, progress, on_update).train()
+            trainer = Trainer(config, task, levels, network, algorithm, credit, run, progress, on_update)
+            with stopping_whole(run):
+                return trainer.train()
     finally:
         torch.set_num_threads(threads)
+
+
+def fitting_micro_batch(config: TrainConfig, task: Task, network: Network) -> int:
+    """How many tokens of this run's own prompts and messages fit into memory at once in training."""
+    from .estimate import find_micro_batch_tokens
+
+    questions = [task.question("train", index) for index in question_indices(config.seed, 1, 1, task.size("train"))]
+    rollout = roll_out(network, task, questions, config.samples, temperature=config.temperature, seed=config.seed,
+                       max_tokens=config.max_tokens, instructions=config.instructions)  # fmt: skip
+    return find_micro_batch_tokens(network, rollout.samples)
 
 
 class Trainer:
@@ -117,11 +134,13 @@ class Trainer:
         levels: Mapping[str, Task],
         network: Network,
         algorithm: Algorithm,
+        credit: Credit,
         run: Run,
         progress: bool,
         on_update: Callable[[Row], None] | None,
     ) -> None:
-        self.config, self.task, self.levels, self.algorithm, self.run = config, task, levels, algorithm, run
+        self.config, self.task, self.levels, self.run = config, task, levels, run
+        self.algorithm, self.credit = algorithm, credit
         self.progress, self.on_update = progress, on_update
         self.network = network
         self.state = TrainState(update=-1)
@@ -130,33 +149,52 @@ class Trainer:
         saved = run.latest
         if saved is not None:
             self.state = saved.state()
+            self.state.finished = run.finished
             self.network = saved.network(network.backbone)
+            algorithm.bind(self.network, seed=config.seed, learning_rate=config.learning_rate)
             algorithm.restore(self.state.algorithm)
+            algorithm.load_tensors(saved.algorithm_tensors())
             self.curriculum = curriculum.resume(self.state.curriculum) if curriculum else None
-        if self.network.adapters is None:
-            raise UsageError("a network without adapters (rank 0) has nothing to train")
+        assert self.network.adapters is not None
         self.optimizer = StackedAdam(self.network.adapters, config.learning_rate, betas=config.betas)
         if saved is not None:
             saved.load_optimizer(self.optimizer)
         self.validation_size = validation_size(task, config.validation_questions)
+        self.micro_batch_tokens = config.micro_batch_tokens or int(run.record["micro_batch_tokens"])
+        self.shaping = Shaping(
+            config.format_reward,
+            config.length_cost,
+            config.silence_cost,
+            longest_message(config, task, *levels.values()),
+        )
+        self.additions = Additions(config.entropy_bonus, config.kl, config.truncate)
+
+    @property
+    def progress_made(self) -> float:
+        """How much of the training is done, in updates; with a token budget, its share of `updates`."""
+        config, state = self.config, self.state
+        if config.token_budget is None:
+            return max(0, state.update)
+        return config.updates * min(1.0, state.spent.get("sampled_tokens", 0) / config.token_budget)
 
     def train(self) -> Run:
         config, state = self.config, self.state
-        if state.update >= config.updates:
+        if state.finished:
             return self.run
-        log = MetricsLog(self.run.folder, state.update, tensorboard=config.tensorboard)
+        log = MetricsLog(self.run.folder, state.update, tensorboard=config.tensorboard, wandb=config.wandb)
         title = f"{self.task.name} {self.network.topology}"
-        reporter = Reporter(title, config.updates, max(state.update, 0), enabled=self.progress)
+        reporter = Reporter(title, config.updates, int(self.progress_made), enabled=self.progress)
         try:
             with StopRequest() as stop, reporter:
-                started, first = time.perf_counter(), state.update
-                while state.update < config.updates and not stop.asked:
+                started, first = time.perf_counter(), self.progress_made
+                while not state.finished and not stop.asked:
                     row, timings = self._untrained() if state.update < 0 else self._update(state.update + 1)
                     log.append(row, timings)
                     if self._checkpoint_due():
                         self._save(log)
-                    spent = (time.perf_counter() - started) / (state.update - first)
-                    reporter.row(row, spent * (config.updates - state.update))
+                    done = self.progress_made
+                    spent = (time.perf_counter() - started) / max(1.0, done - first)
+                    reporter.row(row, done, spent * (config.updates - done))
                     if self.on_update is not None:
                         self.on_update(row)
                 self._save(log)
@@ -164,11 +202,12 @@ class Trainer:
             self._save(log)
             raise TrainingError(
                 f"update {state.update + 1}: {error}. Training stopped; everything up to update {state.update} is kept "
-                f"in {self.run.folder}. A lower --learning-rate or a longer --warmup may help"
+                f"in {self.run.folder}. --resume would meet it again: start another run (--out) with a lower "
+                "--learning-rate or a longer --warmup"
             ) from None
         finally:
             log.close()
-        if state.update < config.updates:
+        if not state.finished:
             raise TrainingStopped(f"stopped after update {state.update}; add --resume to go on ({self.run.folder})")
         return self.run
 
@@ -178,17 +217,89 @@ class Trainer:
         """Update 0: the network before training, judged."""
         started = time.perf_counter()
         row: Row = {"update": 0, **self._validate(0)}
-        self._done(0, row)
+        self._done(0, row, last=False)
         return row, {"validation_seconds": time.perf_counter() - started}
 
     def _update(self, update: int) -> tuple[Row, dict[str, float]]:
         config, network, curriculum = self.config, self.network, self.curriculum
-        task = self.levels[curriculum.level] if curriculum else self.task
         started = time.perf_counter()
-        indices = question_indices(config.seed, update, config.questions, task.size("train"))
+        share = self._learning_rate_share()
         meter = Meter(**self.state.spent)
-        rollout = roll_out(
+        rollout = self._roll_out(update, meter)
+        sampled = time.perf_counter()
+        rewards_QGC = self._credit(update, rollout, meter)
+        credited = time.perf_counter()
+        advantages_QGC = self.credit.advantages(self.algorithm, rollout, rewards_QGC)
+        report = learn(
             network,
+            self.optimizer,
+            self.algorithm,
+            rollout,
+            advantages_QGC,
+            learning_rate=config.learning_rate * share,
+            temperature=config.temperature,
+            clip=config.clip,
+            micro_batch_tokens=self.micro_batch_tokens,
+            mask_truncated=config.mask_truncated,
+            epochs=config.epochs,
+            additions=self.additions,
+            share=share,
+        )
+        learnt = time.perf_counter()
+        row: Row = {
+            "update": update,
+            **({"level": curriculum.index + 1, "difficulty": curriculum.level} if curriculum else {}),
+            "learning_rate": config.learning_rate * share,
+            "reward": float(rollout.rewards_QG.mean()),
+            "unparsed": rollout.unparsed,
+            "questions_with_signal": float(np.mean(np.ptp(rollout.rewards_QG, axis=1) > 0)),
+            "loss": report.loss,
+            "trained": report.trained / max(1, len(rollout.samples)),
+            "mismatch": report.mismatch,
+            **self.algorithm.logs(rollout.rewards_QG, advantages_QGC[..., -1]),
+            **report.fitted,
+            "calls": meter.calls,
+            "prompt_tokens": meter.prompt_tokens,
+            "sampled_tokens": meter.sampled_tokens,
+            "nodes": self._node_columns(rollout, rewards_QGC, report),
+        }
+        if (extra := meter.calls - self.state.spent.get("calls", 0) - len(rollout.turns)) > 0:
+            row["credit_calls"] = extra
+        last = update >= config.updates
+        if config.token_budget is not None:
+            last = meter.sampled_tokens >= config.token_budget
+        if update % config.validation_every == 0 or last:
+            row |= self._validate(update)
+        self.state.spent = {name: row[name] for name in ("calls", "prompt_tokens", "sampled_tokens")}
+        self.curriculum = curriculum.record(row["reward"]) if curriculum else None
+        self._done(update, row, last)
+        timings = {
+            "sample_seconds": sampled - started,
+            "credit_seconds": credited - sampled,
+            "learn_seconds": learnt - credited,
+            "validation_seconds": time.perf_counter() - learnt,
+            "samples_per_second": len(rollout.samples) / (learnt - started),
+        }
+        return row, timings
+
+    def _learning_rate_share(self) -> float:
+        """The learning rate of the next update, as a share of the highest."""
+        config = self.config
+        return learning_rate(
+            self.progress_made + 1,
+            config.updates,
+            1.0,
+            schedule=config.schedule,
+            warmup=config.warmup,
+            final=config.final_learning_rate,
+        )
+
+    def _roll_out(self, update: int, meter: Meter) -> Rollout:
+        config, curriculum = self.config, self.curriculum
+        task = self.levels[curriculum.level] if curriculum else self.task
+        indices = question_indices(config.seed, update, config.questions, task.size("train"))
+        return roll_out(
+            self.network,
             task,
             [task.question("train", index) for index in indices],
             config.samples,
@@ -197,64 +308,34 @@ class Trainer:
             max_tokens=config.max_tokens,
             instructions=config.instructions,
             meter=meter,
+            branching=self.credit.tree(config.samples, self.network.topology),
+            dropout=config.message_dropout,
         )
-        sampled = time.perf_counter()
-        rate = learning_rate(
-            update,
-            config.updates,
-            config.learning_rate,
-            schedule=config.schedule,
-            warmup=config.warmup,
-            final=config.final_learning_rate,
-        )
-        advantages_QG = self.algorithm.advantages(rollout.rewards_QG)
-        report = learn(
-            network,
-            self.optimizer,
-            self.algorithm,
-            rollout,
-            advantages_QG,
-            learning_rate=rate,
-            temperature=config.temperature,
-            clip=config.clip,
-            micro_batch_tokens=config.micro_batch_tokens,
-            mask_truncated=config.mask_truncated,
-            epochs=config.epochs,
-        )
-        learnt = time.perf_counter()
-        nodes = node_statistics(rollout, network.topology.nodes)
-        for node, norm in zip(network.topology.nodes, report.gradient_norm_N, strict=True):
-            nodes.setdefault(node, {})["gradient_norm"] = float(norm)
-        for node, columns in report.statistics.items():
-            nodes[node] |= columns
-        row: Row = {
-            "update": update,
-            **({"level": curriculum.index + 1, "difficulty": curriculum.level} if curriculum else {}),
-            "learning_rate": rate,
-            "reward": float(rollout.rewards_QG.mean()),
-            "unparsed": rollout.unparsed,
-            "questions_with_signal": float(np.mean(np.ptp(rollout.rewards_QG, axis=1) > 0)),
-            "loss": report.loss,
-            "trained": report.trained / max(1, len(rollout.samples)),
-            "mismatch": report.mismatch,
-            **self.algorithm.logs(rollout.rewards_QG, advantages_QG),
-            "calls": meter.calls,
-            "prompt_tokens": meter.prompt_tokens,
-            "sampled_tokens": meter.sampled_tokens,
-            "nodes": nodes,
-        }
-        if update % config.validation_every == 0 or update == config.updates:
-            row |= self._validate(update)
-        self.state.spent = {name: row[name] for name in ("calls", "prompt_tokens", "sampled_tokens")}
-        self.curriculum = curriculum.record(row["reward"]) if curriculum else None
-        self._done(update, row)
-        timings = {
-            "sample_seconds": sampled - started,
-            "learn_seconds": learnt - sampled,
-            "validation_seconds": time.perf_counter() - learnt,
-            "samples_per_second": len(rollout.samples) / (learnt - started),
-        }
-        return row, timings
+
+    def _credit(self, update: int, rollout: Rollout, meter: Meter) -> FloatArray:
+        """The reward [Q, G, C] of every message, from the reward of the answer."""
+        config, curriculum = self.config, self.curriculum
+        seed = derive(config.seed, "credit", update)
+        policy = SamplingPolicy(self.network, config.temperature, seed, config.max_tokens)
+        task = self.levels[curriculum.level] if curriculum else self.task
+        replay = Replay(task, policy, config.instructions, meter)
+        rewards_QGC = self.credit.rewards(rollout, self.shaping.terminal(rollout), replay, seed)
+        return rewards_QGC - self.shaping.costs(rollout)
+
+    def _node_columns(
+        self, rollout: Rollout, rewards_QGC: FloatArray, report: StepReport
+    ) -> dict[str, dict[str, float]]:
+        nodes = node_statistics(rollout, self.network.topology.nodes)
+        own_M = rollout.by_message(rewards_QGC)
+        differ = bool((rewards_QGC != rollout.rewards_QG[..., None]).any())
+        for index, (node, norm) in enumerate(zip(self.network.topology.nodes, report.gradient_norm_N, strict=True)):
+            columns = nodes.setdefault(node, {})
+            columns["gradient_norm"] = float(norm)
+            if differ:
+                columns["credit"] = float(own_M[rollout.node_M == index].mean())
+        for node, values in report.statistics.items():
+            nodes[node] |= values
+        return nodes
 
     def _validate(self, update: int) -> dict[str, float]:
         if not self.validation_size:
@@ -262,7 +343,9 @@ class Trainer:
         config = self.config
         path = self.run.folder / "transcripts" / f"validation_{update}.jsonl"
         limit = config.transcript_episodes
-        with TranscriptWriter(path, method=config.algorithm, seed=config.seed, limit=limit) as transcript:
+        with TranscriptWriter(
+            path, method=config.algorithm, seed=config.seed, limit=limit, make_folder=False
+        ) as transcript:
             return validate(
                 self.network,
                 self.task,
@@ -272,93 +355,29 @@ class Trainer:
                 transcript=transcript if limit else None,
             )
 
-    def _done(self, update: int, row: Row) -> None:
+    def _done(self, update: int, row: Row, last: bool) -> None:
         """`update` is finished: from here on a checkpoint holds it."""
         state, accuracy = self.state, row.get("validation_accuracy")
         state.update, state.algorithm = update, self.algorithm.state()
         state.curriculum = self.curriculum.to_json() if self.curriculum else {}
-        if accuracy is not None and (state.best_accuracy is None or accuracy > state.best_accuracy):
-            state.best_update, state.best_accuracy = update, accuracy
+        if accuracy is not None:
+            better = state.best_accuracy is None or accuracy > state.best_accuracy
+            state.without_best = 0 if better else state.without_best + 1
+            if better:
+                state.best_update, state.best_accuracy = update, accuracy
+        state.finished = last or 0 < self.config.patience <= state.without_best
 
     def _checkpoint_due(self) -> bool:
-        update = self.state.update
-        is_best = update == self.state.best_update
-        return update % self.config.checkpoint_every == 0 or is_best or update == self.config.updates
+        state = self.state
+        return state.update % self.config.checkpoint_every == 0 or state.update == state.best_update or state.finished
 
     def _save(self, log: MetricsLog) -> None:
         log.sync()
-        save_checkpoint(self.run.folder, self.network, self.optimizer, self.state, self.config.keep_checkpoints)
-
-
-# ---------------------------------------------------------------------- what a configuration resolves to
-
-
-def resolve_topology(text: str) -> Topology:
-    """The topology that `text` spells, or that the .json file `text` holds."""
-    if not text.endswith(".json"):
-        return Topology.parse(text)
-    try:
-        return Topology.from_json(json.loads(Path(text).read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError) as error:
-        raise TopologyError(f"the topology file {text} cannot be read: {error}") from None
-
-
-def resolve_device(name: str) -> str:
-    """`name`, or the GPU where there is one for "auto". Raises UsageError for a device that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"the device {name!r} cannot be used: {reason}") from None
-    return name
-
-
-def _longest_message(config: TrainConfig, *tasks: Task) -> int:
-    """The most tokens that a message of the run may have."""
-    longest = max(task.max_message_tokens for task in tasks)
-    return longest if config.max_tokens is None else min(longest, config.max_tokens)
-
-
-def _check_split(task: Task) -> None:
-    if split_size(task, "train") == 0:
-        raise UsageError(
-            f"the task {task.id} has no training questions here; give --data a folder that holds them, or divide its "
-            "rows with --task-options partition 60-20-20, if it takes that"
-            if task.trains_on_data
-            else f"the task {task.id} has no training questions; train without --data, or on another task"
+        save_checkpoint(
+            self.run.folder,
+            self.network,
+            self.optimizer,
+            self.state,
+            self.config.keep_checkpoints,
+            self.algorithm.tensors(),
         )
-
-
-def training_splits(task: Task) -> dict[str, str]:
-    """The hashes of the splits that a run learns from and is validated on, where these are read from data."""
-    if not task.trains_on_data:
-        return {}
-    return {split: task.split_hash(split) for split in ("train", "validation") if task.size(split)}
-
-
-def _record(
-    config: TrainConfig, task: Task, levels: Mapping[str, Task], network: Network, algorithm: Algorithm
-) -> dict[str, Any]:
-    """What config.json holds: resuming asks that `config` and `resolved` are the same."""
-    versions = {}
-    for package in ("neuromas", "torch", "transformers", "peft", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "config": config.to_json(),
-        "resolved": {
-            "task": task.id,
-            "splits": training_splits(task),
-            "levels": {level: training_splits(task) for level, task in levels.items()},
-            "topology": network.topology.to_json(),
-            "backbone": network.backbone.weight_hash(),
-            "device": network.backbone.model.device.type,
-            "algorithm_options": asdict(algorithm.config),
-        },
-        "trainable_parameters": network.trainable_parameters,
-        "versions": versions,
-    }

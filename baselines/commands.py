@@ -216,7 +216,7 @@ def compare(
 @contextmanager
 def interruptible(console: Any) -> Iterator[None]:
     """Ctrl-C ends with a hint and exit code 130, a training that cannot go on with one line and exit code 1."""
-    from algorithms.trainer import TrainingError
+    from algorithms.errors import TrainingError
 
     try:
         yield
@@ -234,7 +234,7 @@ def load(backbone: str) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     from algorithms import load_backbone
-    from algorithms.trainer import resolve_device
+    from algorithms.resolve import resolve_device
 
     torch.set_num_threads(1)
     disable_progress_bar()
@@ -306,7 +306,7 @@ def default_jobs(training: Any) -> int:
     """One training a CPU core; one at a time on a GPU, where they would share its memory."""
     import os
 
-    from algorithms.trainer import resolve_device
+    from algorithms.resolve import resolve_device
 
     if resolve_device(training.device) != "cpu":
         return 1

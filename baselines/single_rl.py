@@ -1,7 +1,7 @@
 """Single-LLM reinforcement learning: one node, trained by the same trainer as the network it is compared with.
 
 Two budgets are made equal. *Trainable parameters*: the one adapter has the rank of all the network's adapters together
-(3 nodes of rank 8: rank 24), and alpha grows alike, so that the scale alpha / rank of an adapter stays. *Sampled
+(3 nodes of rank 8: rank 24), and alpha grows such that the scale of an adapter stays. *Sampled
 messages*: the network makes several calls in an episode where a single model makes one, so it takes as many times more
 updates (3 for `1-1-1`), of the same questions and samples each. Both may then sample as many tokens; how many they did
 sample, given the lengths they learn, stands in the results (`training_sampled_tokens`), and `single-rl:updates=N`
@@ -40,7 +40,9 @@ class SingleRL(TrainedMethod):
             topology="1",
             learning_rate=LEARNING_RATE,
             rank=compared.rank * topology.num_nodes,
-            alpha=compared.alpha * topology.num_nodes,
+            alpha=compared.alpha * (topology.num_nodes**0.5 if compared.lora == "rslora" else topology.num_nodes),
+            targets=compared.targets,
+            lora=compared.lora,
             updates=compared.updates * topology.calls,
             warmup=compared.warmup * topology.calls,
             validation_every=compared.validation_every * topology.calls,

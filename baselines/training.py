@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 # What a comparison decides for all of its methods, and what is no single value.
 NOT_OPTIONS = frozenset(
     {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "device", "dtype",
-     "threads", "options", "instructions", "betas", "tensorboard", "keep_checkpoints", "transcript_episodes"}
+     "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard", "wandb",
+     "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
 
 GRAPH = "graph"
@@ -40,23 +41,30 @@ def option_types() -> dict[str, Any]:
 
 
 def with_options(config: TrainConfig, options: Mapping[str, str]) -> TrainConfig:
-    """`config` with options as typed: its own fields, and those of its algorithm.
+    """`config` with options as typed: its own fields, and those of its algorithm and of its credit assignment.
 
     Raises UnknownNameError for a name that neither knows, UsageError for a value that cannot be read.
     """
     from algorithms.algorithm import algorithm_class, make_algorithm
+    from algorithms.credit import Credit
 
     kinds = option_types()
     algorithm = options.get("algorithm", config.algorithm)
     own = [entry.name for entry in dataclasses.fields(algorithm_class(algorithm).Config)]
+    of_credit = [entry.name for entry in dataclasses.fields(Credit) if entry.name != "name"]
     for name in options:
-        if name not in kinds and name not in own:
-            raise UnknownNameError("training option", name, [*kinds, *own])
+        if name not in kinds and name not in own and name not in of_credit:
+            raise UnknownNameError("training option", name, [*kinds, *own, *of_credit])
     changes = {name: _read(name, text, kinds[name]) for name, text in options.items() if name in kinds}
-    kept = config.options if algorithm == config.algorithm else {}
-    algorithm_options = dict(kept) | {name: text for name, text in options.items() if name not in kinds}
-    make_algorithm(algorithm, algorithm_options)
-    return dataclasses.replace(config, **changes, options=algorithm_options)
+    algorithm_options = {name: text for name, text in options.items() if name in own and name not in kinds}
+    credit_options = {name: text for name, text in options.items() if name in of_credit and name not in kinds}
+    if algorithm == config.algorithm:
+        algorithm_options = dict(config.options) | algorithm_options
+    if options.get("credit", config.credit) == config.credit:
+        credit_options = dict(config.credit_options) | credit_options
+    changed = dataclasses.replace(config, **changes, options=algorithm_options, credit_options=credit_options)
+    Credit.of(changed, make_algorithm(algorithm, algorithm_options))
+    return changed
 
 
 def _read(name: str, text: str, kind: Any) -> Any:
@@ -118,11 +126,14 @@ class TrainedMethod(Method):
             return None
         from algorithms.algorithm import make_algorithm
         from algorithms.config import FREE_TO_CHANGE
-        from algorithms.trainer import training_splits
+        from algorithms.credit import Credit
+        from algorithms.resolve import training_splits
 
         config = self.training_config(context.training, context.compared)
         settings = {name: value for name, value in config.to_json().items() if name not in FREE_TO_CHANGE}
-        settings["options"] = dataclasses.asdict(make_algorithm(config.algorithm, config.options).config)
+        algorithm = make_algorithm(config.algorithm, config.options)
+        settings["options"] = dataclasses.asdict(algorithm.config)
+        settings["credit"] = dataclasses.asdict(Credit.of(config, algorithm))
         task = config.make_task()
         fingerprint = digest([settings, task.id, training_splits(task), context.weights])
         name = slug(f"{self.spec.name}-{self.spec.argument}" if self.spec.argument else self.spec.name)

@@ -77,7 +77,7 @@ def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone |
 
 
 def _check_end(config: TrainConfig, process: Any, receiver: Connection) -> None:
-    from algorithms.trainer import TrainingError
+    from algorithms.errors import TrainingError
 
     try:
         kind, text = receiver.recv()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -59,12 +59,14 @@ def run_episodes(
     meter: Meter | None = None,
     transcript: TranscriptWriter | None = None,
     silence: Collection[str] = (),
+    dropped: Callable[[NodeRequest], bool] | None = None,
 ) -> EpisodeBatch:
     """Let `policy` speak at every node for every question, and score the answers.
 
     `questions` are Question objects or indices into `split`. The messages of the nodes in `silence` are replaced by
-    the empty message before anyone hears them; their calls still count. `meter` counts what the policy spends, and
-    only its `act` is timed. A policy that answers with another number of messages raises ValueError.
+    the empty message before anyone hears them, and so are single messages for which `dropped` says so (which a
+    transcript does not record); their calls still count. `meter` counts what the policy spends, and only its `act` is
+    timed. A policy that answers with another number of messages raises ValueError.
     """
     env = VectorTextNetworkEnv(task, topology, len(questions) or 1, split, instructions=instructions)
     for node in silence:
@@ -81,9 +83,11 @@ def run_episodes(
         if meter is not None:
             meter.add(messages)
         turns += map(Turn, requests, messages)
-        if silence:
+        if silence or dropped is not None:
             messages = [
-                replace(message, text="") if request.agent in silence else message
+                replace(message, text="")
+                if request.agent in silence or (dropped is not None and dropped(request))
+                else message
                 for request, message in zip(requests, messages, strict=True)
             ]
         env.step(messages)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -164,7 +165,8 @@ class TranscriptWriter:
     """Writes batches of episodes to one file; give it to `run_episodes`, or call `write`.
 
     The file is made (and an old one replaced) at the first write. `limit` is the most episodes to record,
-    `token_ids` records the sampled ids too. Raises UsageError where the file cannot be written.
+    `token_ids` records the sampled ids too, `make_folder` makes the file's folder with it. Raises UsageError where the
+    file cannot be written.
     """
 
     def __init__(
@@ -175,9 +177,10 @@ class TranscriptWriter:
         seed: int | None = None,
         limit: int | None = None,
         token_ids: bool = False,
+        make_folder: bool = True,
     ) -> None:
         self.path, self.method, self.seed = Path(path), method, seed
-        self.limit, self.token_ids = limit, token_ids
+        self.limit, self.token_ids, self.make_folder = limit, token_ids, make_folder
         self.written = 0
         self._header: Header | None = None
         self._file: TextIO | None = None
@@ -212,11 +215,16 @@ class TranscriptWriter:
             raise ValueError(f"the metadata of a question of {task.id} is no JSON: {error}") from None
         try:
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if self.make_folder:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open(self.path, "w", encoding="ascii", newline="\n")  # noqa: SIM115 - closed by `close`
             self._file.write(text)
             self._file.flush()
         except OSError as error:
+            if self._file is not None:
+                with suppress(OSError):  # closing writes once more what was not written
+                    self._file.close()
+                self._file = None
             raise UsageError(f"cannot write {self.path}: {error.strerror or error}") from None
         self._header = header
 

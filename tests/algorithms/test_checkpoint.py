@@ -15,7 +15,7 @@ import torch
 
 from algorithms.backbone import Backbone
 from algorithms.checkpoint import TrainState, checkpoints, clean, save_checkpoint
-from algorithms.files import exclusive, remove_folder, whole_folder, write_text
+from algorithms.files import WriteError, exclusive, remove_folder, whole_folder, write_text
 from algorithms.metrics import RowFile, read_rows
 from algorithms.network import Network
 from algorithms.optimizer import StackedAdam
@@ -170,10 +170,25 @@ def test_rows_after_the_checkpoint_and_a_cut_line_are_dropped(tmp_path):
         broken.write('{"update": 4, "val')
     assert [row["update"] for row in read_rows(path)] == [0, 1, 2, 3]
     file = RowFile(path, 2)
-    with pytest.raises(ValueError, match="JSON"):
-        file.append({"update": 3, "value": float("nan")})
+    with pytest.raises(WriteError, match=r"metrics.jsonl: update 3: of/value is not a finite number"):
+        file.append({"update": 3, "of": {"value": float("nan"), "other": 1.0}})
     file.close()
     assert path.read_bytes() == first_three
+
+
+def test_a_row_never_goes_into_a_file_that_is_no_longer_there(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    file = RowFile(path, -1)
+    file.append({"update": 0})
+    path.rename(tmp_path / "moved")
+    with pytest.raises(WriteError, match=r"cannot write .*metrics.jsonl: No such file"):
+        file.append({"update": 1})
+    path.write_text("of another run\n")
+    with pytest.raises(WriteError, match="another file has taken its place"):
+        file.append({"update": 1})
+    file.close()
+    assert path.read_text() == "of another run\n"
+    assert read_rows(tmp_path / "moved") == [{"update": 0}]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

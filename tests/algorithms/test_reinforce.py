@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.algorithm import algorithm_names, make_algorithm
+from algorithms.algorithm import Minibatch, algorithm_names, make_algorithm
 from algorithms.reinforce import Reinforce, ReinforceConfig
 from algorithms.schedule import learning_rate
 from algorithms.seeds import derive, question_indices
@@ -55,7 +55,7 @@ def test_loss_and_gradient_are_those_of_the_formula():
     mask_MT = torch.tensor([[float(t < length) for t in range(4)] for length in lengths])
     logprobs_MT = logits_MTV.log_softmax(-1).gather(-1, tokens_MT[..., None])[..., 0]
     loss = Reinforce().loss(
-        logprobs_MT, logprobs_MT.detach(), mask_MT, torch.tensor(advantages), torch.tensor(denominators)
+        Minibatch(logprobs_MT, logprobs_MT.detach(), mask_MT, torch.tensor(advantages), torch.tensor(denominators))
     )
     (gradient,) = torch.autograd.grad(loss, logits_MTV)
 
