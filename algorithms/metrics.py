@@ -117,16 +117,21 @@ class MetricsLog:
             self._wandb.finish()
 
 
-def start_wandb(folder: Path, project: str) -> Any:
-    """The run of Weights & Biases that belongs to `folder`: its name and id are the folder's, so resuming goes on."""
+def import_wandb() -> Any:
+    """The package of Weights & Biases. Raises UsageError where it is missing."""
     try:
         import wandb
     except ImportError:
         raise UsageError("--wandb needs the package wandb: pip install wandb") from None
+    return wandb
+
+
+def start_wandb(folder: Path, project: str) -> Any:
+    """The run of Weights & Biases that belongs to `folder`: its name and id are the folder's, so resuming goes on."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = folder.resolve().name
     identity = hashlib.sha256(json.dumps([project, name, config["config"]], sort_keys=True).encode()).hexdigest()[:16]
-    return wandb.init(project=project, name=name, id=identity, resume="allow", config=config["config"])
+    return import_wandb().init(project=project, name=name, id=identity, resume="allow", config=config["config"])
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -24,12 +24,11 @@ the ratio of new to old policy, m the mask of sampled tokens and D_n the tokens 
 The critic (critic.py) is one for all nodes: a LoRA adapter of its own and a linear head on the frozen backbone, trained
 after the network's steps on each batch, `critic_epochs` steps, at its own learning rate under the run's schedule.
 
-1. A message is one action, as in MAGRPO: one value a message, not one a token, and no reward within it.
+1. A message is one action: it has one value and one advantage, which all its tokens share; ratios are of tokens.
 2. Every pass takes the whole batch in one gradient step; the papers cut a batch into mini-batches.
-3. `normalize` (not in CoMLRL): advantages are standardised over the batch's messages of each call.
+3. Advantages are standardised over the batch's messages of each call (`normalize`).
 4. No entropy bonus and no KL of their own: both are the trainer's, off by default.
-5. `ppo` shares its critic between nodes, which it can tell apart by the position in the prompt; in the papers of
-   independent PPO a critic shares the policy's parameters, or each agent has one.
+5. One critic serves all nodes; that of `ppo` can tell them apart by the position in the prompt.
 6. In a tree (`credit tree`) a shared message has the mean advantage of the episodes that go on from it.
 """
 

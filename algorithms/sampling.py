@@ -65,9 +65,7 @@ def sample(
             f"a prompt with its message takes up to {longest} tokens; "
             f"backbone {backbone.name!r} holds {backbone.max_length}"
         )
-    if chunk_tokens is None:
-        budget = CHUNK_BYTES.get(backbone.device.type, CHUNK_BYTES["cpu"])
-        chunk_tokens = min(CHUNK_TOKENS, budget // backbone.cache_bytes)
+    chunk_tokens = chunk_limit(backbone) if chunk_tokens is None else chunk_tokens
     uniforms_ET = None
     if temperature > 0:
         generator = torch.Generator().manual_seed(seed)
@@ -86,6 +84,12 @@ def sample(
         held += keys
     _run(backbone, route, blocks[start:], limits, temperature, uniforms_ET, results)
     return [result for result in results if result is not None]
+
+
+def chunk_limit(backbone: Backbone) -> int:
+    """How many tokens' keys and values are held at once, about, where nothing else is asked for."""
+    budget = CHUNK_BYTES.get(backbone.device.type, CHUNK_BYTES["cpu"])
+    return min(CHUNK_TOKENS, budget // backbone.cache_bytes)
 
 
 Rows = list[tuple[int, int]]  # (branch within the block, row of the whole batch)

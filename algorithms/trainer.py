@@ -35,7 +35,7 @@ from .errors import NotFiniteError, TrainingError, TrainingStopped
 from .files import exclusive
 from .interrupt import StopRequest
 from .learner import Additions, StepReport, learn
-from .metrics import MetricsLog, Row
+from .metrics import MetricsLog, Row, import_wandb
 from .network import Network
 from .optimizer import StackedAdam
 from .progress import Reporter
@@ -88,6 +88,8 @@ def train(
         samples=config.samples, epochs=config.epochs, max_tokens=longest_message(config, task, *levels.values())
     )
     credit = Credit.of(config, algorithm)
+    if config.wandb is not None:
+        import_wandb()
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -327,11 +329,11 @@ class Trainer:
     ) -> dict[str, dict[str, float]]:
         nodes = node_statistics(rollout, self.network.topology.nodes)
         own_M = rollout.by_message(rewards_QGC)
-        differ = bool((rewards_QGC != rollout.rewards_QG[..., None]).any())
+        shared = self.credit.name == "shared" and self.shaping == Shaping(max_tokens=self.shaping.max_tokens)
         for index, (node, norm) in enumerate(zip(self.network.topology.nodes, report.gradient_norm_N, strict=True)):
             columns = nodes.setdefault(node, {})
             columns["gradient_norm"] = float(norm)
-            if differ:
+            if not shared:
                 columns["credit"] = float(own_M[rollout.node_M == index].mean())
         for node, values in report.statistics.items():
             nodes[node] |= values
