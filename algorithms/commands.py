@@ -13,7 +13,9 @@ from .run import Run
 
 
 def train(
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")], resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")],
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False,
 ) -> None:
     """Train a network of language models on a task by reinforcement learning.
 
@@ -22,7 +24,14 @@ def train(
 
     Args:
         resume: Go on with the run in the folder; start it where there is none.
+        dry_run: Print what the run would take (parameters, tokens, memory, time), measured on a small part; start
+            nothing.
     """
+    if dry_run:
+        from .estimate import estimate
+
+        print(estimate(config))
+        return
     from .errors import TrainingError, TrainingStopped
     from .trainer import train as run_training
 

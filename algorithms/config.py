@@ -165,7 +165,7 @@ class TrainConfig:
                      "entropy_bonus", "kl", "truncate", "format_reward", "length_cost", "silence_cost"):  # fmt: skip
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("learning_rate", "temperature", "alpha"):
-            self._check(name, getattr(self, name) > 0, "more than 0")
+            self._check(name, 0 < getattr(self, name) <= 1e30, "more than 0, at most 1e30")
         self._check("final_learning_rate", 0 <= self.final_learning_rate <= 1, "0 to 1")
         self._check("curriculum_threshold", 0 < self.curriculum_threshold <= 1, "more than 0, at most 1")
         self._check("message_dropout", 0 <= self.message_dropout < 1, "0 to 1, 1 excluded")

@@ -33,8 +33,6 @@ def writing(path: Path) -> Iterator[None]:
     """Name `path` as what cannot be written where the block fails to write it, or a part of it."""
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise WriteError(path, error.strerror or str(error)) from None
     except WriteError as error:

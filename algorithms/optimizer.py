@@ -6,6 +6,7 @@ step keeps its parameters and its state bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -40,17 +41,18 @@ class StackedAdam:
         """
         active = [True] * self.adapters.num_nodes if active_N is None else [bool(a) for a in active_N]
         norms_N = torch.linalg.vector_norm(self.adapters.grad_NP, dim=1)
-        bad = [i for i, a in enumerate(active) if a and not bool(torch.isfinite(norms_N[i]))]
+        norms = norms_N.tolist()  # at once: on a GPU each look at a value waits for it
+        bad = [i for i, a in enumerate(active) if a and not math.isfinite(norms[i])]
         if bad:
             raise ValueError(f"the gradient of node {bad[0]} is not finite; nothing was changed")
         beta1, beta2 = self.betas
-        for node, moves in enumerate(active):
-            if not moves:
+        for node, norm in enumerate(norms):
+            if not active[node]:
                 continue
             self.steps_N[node] += 1
             step = int(self.steps_N[node])
             grad_P, row_P = self.adapters.grad_NP[node], self.adapters.flat_NP[node]
-            if max_norm is not None and float(norms_N[node]) > max_norm:
+            if max_norm is not None and norm > max_norm:
                 grad_P = grad_P * (max_norm / (norms_N[node] + 1e-6))
             mean_P, square_P = self.mean_NP[node], self.square_NP[node]
             mean_P.lerp_(grad_P, 1 - beta1)

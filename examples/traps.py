@@ -4,9 +4,9 @@
 
 collapse   A learning rate that stays high: the network is good, and then forgets. Remedies: decay, early stop with the
            best checkpoint kept, a pull towards the backbone.
-silence    A layer that has fallen silent (here: taught so by a cost on length, which is then lifted) is not heard of
-           again: its message is always empty, so no sample shows that another would pay. Remedies: a cost on silence,
-           an entropy bonus.
+silence    A cost on length teaches a layer to say nothing, and when it is lifted the layer is not heard of again: its
+           message is always empty, so no sample shows that another would pay. Remedies, before and after: a cost on
+           silence, a pull towards the backbone, an entropy bonus.
 drift      Two nodes in a layer: one does the work, the other says ever more arbitrary things, unpunished, since nobody
            needs it. Remedies: message dropout, counterfactual credit, a pull towards the backbone, a cost on length.
 
@@ -85,21 +85,26 @@ def collapse(out: Path, seed: int) -> dict[str, Run]:
 
 def silence(out: Path, seed: int) -> dict[str, Run]:
     common = COMMON | {"topology": "1-1-1", "seed": seed}
-    dead = TrainConfig(**common, updates=24, length_cost=1.0, learning_rate=1e-2, schedule="constant",
-                       out=str(out / f"dead-{seed}"))  # fmt: skip
-    start = finished(dead)
-    conditions: dict[str, dict[str, Any]] = {
-        "no remedy": {},
-        "silence_cost 0.3": {"silence_cost": 0.3},
-        "entropy_bonus 0.05": {"entropy_bonus": 0.05},
-        "entropy_bonus 0.3": {"entropy_bonus": 0.3},
-        "both (0.3, 0.05)": {"silence_cost": 0.3, "entropy_bonus": 0.05},
-        "kl 0.1": {"kl": 0.1},
+    pressed = common | {"updates": 24, "length_cost": 1.0, "learning_rate": 1e-2, "schedule": "constant"}
+    taught: dict[str, dict[str, Any]] = {
+        "under the cost": {},
+        "under the cost, silence_cost 1": {"silence_cost": 1.0},
+        "under the cost, kl 0.1": {"kl": 0.1},
     }
-    runs = {"as it was taught": start}
-    for name, fields in conditions.items():
-        config = TrainConfig(**common, **fields, updates=60, out=str(out / f"{slug(name)}-{seed}"))
-        runs[name] = finished(config, start)
+    lifted: dict[str, dict[str, Any]] = {
+        "then without it": {},
+        "then silence_cost 0.3": {"silence_cost": 0.3},
+        "then entropy_bonus 0.05": {"entropy_bonus": 0.05},
+        "then kl 0.1": {"kl": 0.1},
+    }
+
+    def place(name: str) -> str:
+        return str(out / f"{slug(name)}-{seed}")
+
+    runs = {name: finished(TrainConfig(**pressed, **fields, out=place(name))) for name, fields in taught.items()}
+    start = runs["under the cost"]
+    for name, fields in lifted.items():
+        runs[name] = finished(TrainConfig(**common, **fields, updates=60, out=place(name)), start)
     return runs
 
 
