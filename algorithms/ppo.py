@@ -71,7 +71,7 @@ class CriticConfig:
     """How far a batch's steps may move a value before its loss is flat; 0 for no bound."""
     critic_learning_rate: float = 3e-3
     """The highest learning rate of the critic; it follows the run's schedule."""
-    critic_epochs: int = 4
+    critic_epochs: int = 2
     """Steps of the critic on each batch."""
     critic_rank: int = 8
     """The rank of the critic's adapter."""

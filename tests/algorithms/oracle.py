@@ -14,6 +14,7 @@ from torch import Tensor
 
 from algorithms.adapters import StackedAdapters
 from algorithms.backbone import Backbone
+from algorithms.critic import Critic
 from algorithms.network import Network
 from algorithms.packing import TrainSample
 
@@ -39,6 +40,14 @@ def network(
 def shake(adapters: StackedAdapters, scale: float = 0.1, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     adapters.flat_NP.add_(torch.randn(adapters.flat_NP.shape, generator=generator).mul_(scale))
+
+
+def shake_critic(critic: Critic) -> None:
+    """Let the critic say something: another value for every prompt."""
+    shake(critic.adapters, seed=5)
+    with torch.no_grad():
+        critic.weight.copy_(0.3 * torch.randn(critic.weight.shape, generator=torch.Generator().manual_seed(6)))
+        critic.bias.fill_(0.2)
 
 
 def prompts(nodes: int = 3, questions: int = 2, samples: int = 3, seed: int = 0) -> tuple[list, list, list]:
