@@ -5,7 +5,8 @@
 One small update is played in memory and measured: some questions with all their samples, credit assignment, a training
 pass over every message, and some questions of the validation. Nothing is stepped and nothing is written. Calls and
 parameters are exact (extra calls of credit assignment are scaled); tokens are those of an untrained network, whose
-messages may be longer or shorter than those of a trained one; time is that of this machine as it is now.
+messages may be longer or shorter than those of a trained one; time is that of this machine as it is now, without that
+of the optimizer's step and of what an algorithm trains beside the network (a critic).
 """
 
 from __future__ import annotations
