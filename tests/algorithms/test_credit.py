@@ -207,7 +207,10 @@ def test_a_tree_samples_each_shared_message_once():
         means = rollout.rewards_QG.reshape(2, 12 // leaves, leaves).mean(2)
         assert values_QGC[:, ::leaves, call].tolist() == means.tolist()
     values_M = np.arange(54.0)
-    assert rollout.by_message(rollout.by_call(values_M)).tolist() == values_M.tolist()
+    by_call_QGC = rollout.by_call(values_M)
+    assert rollout.by_message(by_call_QGC).tolist() == values_M.tolist()
+    for call, leaves in enumerate(rollout.leaves_C):  # episodes that share a message have its value
+        assert by_call_QGC[..., call].tolist() == by_call_QGC[:, ::leaves, call].repeat(leaves, axis=1).tolist()
 
 
 def test_messages_of_a_tree_are_compared_as_often_as_they_were_sampled():
@@ -314,6 +317,8 @@ def test_costs_are_the_senders_own_and_the_format_is_everybodys():
     shaping = Shaping(format_reward=0.5, length_cost=0.8, silence_cost=0.25, max_tokens=8)
     assert (shaping.terminal(rollout) - rollout.rewards_QG).tolist() == [[0.5, 0.5]]
     np.testing.assert_allclose(shaping.costs(rollout)[0], [[0.3, 0.5], [0.1 + 0.25, 0.3]])
+    mute, _, _ = played(Scripted(Topology.parse("1-1"), lambda request, seed: ""), samples=2)
+    assert Shaping(silence_cost=0.25).costs(mute)[0].tolist() == [[0.25, 0.0]] * 2  # the output earns nothing anyway
     assert not Shaping().costs(rollout).any()
     assert Shaping().terminal(rollout) is rollout.rewards_QG
 
