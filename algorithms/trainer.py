@@ -105,7 +105,7 @@ def train(
         record = record_of(config, task, levels, network, algorithm, credit)
         if not config.micro_batch_tokens:
             kept = Run(folder).record.get("micro_batch_tokens") if going_on else None
-            record["micro_batch_tokens"] = kept or fitting_micro_batch(config, task, network)
+            record["micro_batch_tokens"] = kept or fitting_micro_batch(config, task, network, algorithm)
         run = reopen_run(folder, record) if going_on else create_run(folder, record, network.topology.to_json())
         with exclusive(folder):
             clean(folder)
@@ -116,14 +116,14 @@ def train(
         torch.set_num_threads(threads)
 
 
-def fitting_micro_batch(config: TrainConfig, task: Task, network: Network) -> int:
+def fitting_micro_batch(config: TrainConfig, task: Task, network: Network, algorithm: Algorithm) -> int:
     """How many tokens of this run's own prompts and messages fit into memory at once in training."""
     from .estimate import find_micro_batch_tokens
 
     questions = [task.question("train", index) for index in question_indices(config.seed, 1, 1, task.size("train"))]
     rollout = roll_out(network, task, questions, config.samples, temperature=config.temperature, seed=config.seed,
                        max_tokens=config.max_tokens, instructions=config.instructions)  # fmt: skip
-    return find_micro_batch_tokens(network, rollout.samples)
+    return find_micro_batch_tokens(network, rollout.samples, whole=algorithm.whole_questions)
 
 
 class Trainer:

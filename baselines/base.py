@@ -34,6 +34,7 @@ BUILTIN = {
     "direct": "direct:Direct",
     "cot": "cot:ZeroShotCoT",
     "self-consistency": "self_consistency:SelfConsistency",
+    "self-refine": "self_refine:SelfRefine",
     "single-rl": "single_rl:SingleRL",
     "neuromas": "neuromas:TrainedNetwork",
     "untrained": "neuromas:UntrainedNetwork",
@@ -77,13 +78,22 @@ class MethodName:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """An instruction in the words of a chat model, and in those of a model that only knows plain prompts (nano)."""
+
+    chat: str
+    plain: str = ""
+
+
+@dataclass(frozen=True)
 class Context:
     """What a method may use while it prepares one system.
 
     `questions` are those that will be asked. `weights` is the hash of the backbone's. `training` holds the training
     options of the comparison, with the seed and never the evaluation data; `compared` is how the network trains that
     the method is measured against: its topology, rank and updates are the budget of other trained methods.
-    `token_budget` is the sampled tokens per question of the system compared with, where there is one.
+    `token_budget` is the sampled tokens per question of the system compared with, where there is one. `wordings` are
+    the user's own instructions, by the name of a method and the name of an instruction.
     """
 
     task: Task
@@ -95,6 +105,7 @@ class Context:
     compared: TrainConfig
     out: Path
     token_budget: float | None = None
+    wordings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,8 @@ class Method(ABC):
     counts: ClassVar[bool] = False
     """Whether '@COUNT' is understood."""
     options: ClassVar[Sequence[str]] = ()
+    wordings: ClassVar[Mapping[str, Wording]] = {}
+    """Its instructions by name; a user may give others (`Context.wordings`)."""
     topology: Topology | None = None
     """Its network, where that is known from its name."""
 
@@ -156,7 +169,21 @@ class Method(ABC):
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """What its answers depend on besides its name, the seed, the questions and the backbone, as JSON values."""
-        return {}
+        return {"wordings": self.worded(context)} if self.wordings else {}
+
+    def worded(self, context: Context) -> dict[str, str]:
+        """Its instructions by name: the user's own, else in the words that the backbone knows.
+
+        Raises UnknownNameError for a user's instruction that it does not have.
+        """
+        own = context.wordings.get(self.name, {})
+        for name in own:
+            if name not in self.wordings:
+                raise UnknownNameError(f"instruction of method {self.name!r}", name, self.wordings)
+        chat = bool(getattr(context.backbone.tokenizer, "chat_template", None))
+        return {
+            name: own.get(name, wording.chat if chat else wording.plain) for name, wording in self.wordings.items()
+        }
 
     @abstractmethod
     def prepare(self, context: Context) -> System:
