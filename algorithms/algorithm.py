@@ -72,6 +72,8 @@ class Algorithm(ABC):
     """Whether several gradient steps on one batch are sound: the loss weighs how far the policy has moved from it."""
     credit: ClassVar[str] = "shared"
     """The credit assignment that it is trained with where none is asked for."""
+    resample: int = 0
+    """Further batches that may be drawn to replace questions without signal (resampling.py)."""
     whole_questions: ClassVar[bool] = False
     """Whether its loss compares samples, so that those of one question and node must come in one minibatch."""
 

@@ -12,21 +12,21 @@ sample's length, each sample of node n contributes
     L_n = - 1 / tokens_n · Σ_samples Σ_t m_t J_t                            `aggregate tokens`
     L_n = - 1 / (samples_n · length) · Σ_samples Σ_t m_t J_t                `aggregate constant`
 
-    name     paper                                      scale  ratio     loss   aggregate  clip          drop_equal
-    grpo     Shao et al., arXiv 2402.03300              group  token     clip   sample     0.2, 0.2      no
-    dr-grpo  Liu et al., arXiv 2503.20783               none   token     clip   constant   0.2, 0.2      no
-    dapo     Yu et al., arXiv 2503.14476                group  token     clip   tokens     0.2, 0.28     yes
-    gspo     Zheng et al., arXiv 2507.18071             group  sequence  clip   sample     3e-4, 4e-4    no
-    cispo    MiniMax-M1, arXiv 2506.13585               group  token     cispo  tokens     weight ≤ 5    no
+    name     paper                            scale  ratio     loss   aggregate  clip         drop_equal, resample
+    grpo     Shao et al., arXiv 2402.03300    group  token     clip   sample     0.2, 0.2     no, 0
+    dr-grpo  Liu et al., arXiv 2503.20783     none   token     clip   constant   0.2, 0.2     no, 0
+    dapo     Yu et al., arXiv 2503.14476      group  token     clip   tokens     0.2, 0.28    yes, 3
+    gspo     Zheng et al., arXiv 2507.18071   group  sequence  clip   sample     3e-4, 4e-4   no, 0
+    cispo    MiniMax-M1, arXiv 2506.13585     group  token     cispo  tokens     weight ≤ 5   no, 0
 
 The names are presets: each takes every option. In the first pass over a batch all ratios are 1 up to rounding, nothing
 is clipped, and `gspo` has the gradient of `grpo`, `cispo` that of `dapo` without `drop_equal`: they are told apart only
 by `epochs` of 2 or more.
 
 1. Every pass takes the whole batch in one gradient step; the papers cut a batch into mini-batches.
-2. DAPO samples on until the batch is full of questions with signal. Here questions without signal are left out of the
-   batch and of its denominators (`drop_equal`), so such a batch is smaller. Its penalty for long messages is left out;
-   leaving cut messages out of the loss is the trainer's `mask_truncated`.
+2. DAPO samples on until the batch is full of questions with signal. Here at most `resample` further batches are drawn
+   for it (resampling.py); what still has no signal is left out of the batch and of its denominators (`drop_equal`). Its
+   penalty for long messages is left out; leaving cut messages out of the loss is the trainer's `mask_truncated`.
 3. No KL to the backbone: DAPO and Dr.GRPO drop it too, GRPO has it.
 4. samples_n and tokens_n are counted for each node apart, since nodes write messages of very different lengths.
 5. The spread is the sample standard deviation (over G - 1), with ε = 1e-4. The bound of CISPO is on the ratio itself;
@@ -76,11 +76,14 @@ class GRPOConfig:
     """The constant of `aggregate constant` in tokens; 0 is the longest message that the run allows."""
     drop_equal: bool = False
     """Leave questions whose samples all have the same reward out of the denominators too."""
+    resample: int = 0
+    """Further batches drawn at most to fill this one with questions whose samples differ in reward."""
 
     def __post_init__(self) -> None:
         self._check("clip_low", 0 <= self.clip_low <= 1, "0 to 1")
         self._check("clip_high", self.clip_high >= 0, "0 or more")
         self._check("cispo_max", self.cispo_max > 0, "more than 0")
+        self._check("resample", self.resample >= 0, "0 or more")
         self._check("length", self.length >= 0, "a whole number from 1, or 0 for the longest message")
 
     def _check(self, name: str, good: bool, accepted: str) -> None:
@@ -99,6 +102,7 @@ class DAPOConfig(GRPOConfig):
     aggregate: Aggregate = "tokens"
     clip_high: float = 0.28
     drop_equal: bool = True
+    resample: int = 3
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class GRPO(Algorithm):
     def __init__(self, config: GRPOConfig | None = None) -> None:
         super().__init__(config)
         self.length = self.config.length
+        self.resample = self.config.resample
 
     def prepare(self, *, samples: int, epochs: int, max_tokens: int) -> None:
         super().prepare(samples=samples, epochs=epochs, max_tokens=max_tokens)

@@ -40,6 +40,7 @@ from .network import Network
 from .optimizer import StackedAdam
 from .progress import Reporter
 from .replay import Replay
+from .resampling import with_signal
 from .resolve import check_split, longest_message, make_network, record_of
 from .rollout import Rollout, SamplingPolicy, leaves_of, roll_out
 from .run import Run, check_free, create_run, reopen_run, stopping_whole
@@ -227,8 +228,8 @@ class Trainer:
         started = time.perf_counter()
         share = self._learning_rate_share()
         meter = Meter(**self.state.spent)
-        rollout = self._roll_out(update, meter)
-        sampled = time.perf_counter()
+        first, rollout = with_signal(lambda number: self._roll_out(update, number, meter), self.algorithm.resample)
+        sampled, rolled_out = time.perf_counter(), meter.calls
         rewards_QGC = self._credit(update, rollout, meter)
         credited = time.perf_counter()
         advantages_QGC = self.credit.advantages(self.algorithm, rollout, rewards_QGC)
@@ -252,9 +253,9 @@ class Trainer:
             "update": update,
             **({"level": curriculum.index + 1, "difficulty": curriculum.level} if curriculum else {}),
             "learning_rate": config.learning_rate * share,
-            "reward": float(rollout.rewards_QG.mean()),
-            "unparsed": rollout.unparsed,
-            "questions_with_signal": float(np.mean(np.ptp(rollout.rewards_QG, axis=1) > 0)),
+            "reward": float(first.rewards_QG.mean()),
+            "unparsed": first.unparsed,
+            "questions_with_signal": float(np.mean(np.ptp(first.rewards_QG, axis=1) > 0)),
             "loss": report.loss,
             "trained": report.trained / max(1, len(rollout.samples)),
             "mismatch": report.mismatch,
@@ -265,8 +266,10 @@ class Trainer:
             "sampled_tokens": meter.sampled_tokens,
             "nodes": self._node_columns(rollout, rewards_QGC, report),
         }
-        if (extra := meter.calls - self.state.spent.get("calls", 0) - len(rollout.turns)) > 0:
-            row["credit_calls"] = extra
+        if meter.calls > rolled_out:
+            row["credit_calls"] = meter.calls - rolled_out
+        if rollout is not first:
+            row["questions_learnt_from"] = len(rollout.questions)
         last = update >= config.updates
         if config.token_budget is not None:
             last = meter.sampled_tokens >= config.token_budget
@@ -296,17 +299,21 @@ class Trainer:
             final=config.final_learning_rate,
         )
 
-    def _roll_out(self, update: int, meter: Meter) -> Rollout:
+    def _roll_out(self, update: int, number: int, meter: Meter) -> Rollout:
+        """The batch of an update; with `number` above 0, a further one in place of questions without signal."""
         config, curriculum = self.config, self.curriculum
         task = self.levels[curriculum.level] if curriculum else self.task
-        indices = question_indices(config.seed, update, config.questions, task.size("train"))
+        questions, sample = config.seed, derive(config.seed, "sample", update)
+        if number:
+            questions, sample = derive(questions, "resample", number), derive(sample, "resample", number)
+        indices = question_indices(questions, update, config.questions, task.size("train"))
         return roll_out(
             self.network,
             task,
             [task.question("train", index) for index in indices],
             config.samples,
             temperature=config.temperature,
-            seed=derive(config.seed, "sample", update),
+            seed=sample,
             max_tokens=config.max_tokens,
             instructions=config.instructions,
             meter=meter,
