@@ -32,24 +32,19 @@ from neuromas_env.errors import UsageError
 ECHO = tiny_models.Echo()
 
 
-class LongEcho(tiny_models.Echo):
-    name = "long-echo"
-    max_message_tokens = 4
-
-
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     torch.set_num_threads(1)
     return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")), dtype="float64")
 
 
 @pytest.fixture
-def experience(backbone: Backbone) -> tuple[Network, Rollout]:
-    network = Network.create("1-1", backbone, rank=2, seed=1)
+def experience(exact: Backbone) -> tuple[Network, Rollout]:
+    network = Network.create("1-1", exact, rank=2, seed=1)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         network.adapters.flat_NP += 0.1 * torch.randn(network.adapters.flat_NP.shape, generator=generator).double()
-    task = LongEcho()
+    task = tiny_models.LongEcho()
     questions = [task.question("train", index) for index in range(3)]
     return network, roll_out(network, task, questions, 3, temperature=0.7, seed=7)
 
@@ -156,11 +151,6 @@ def config(tmp_path: Path) -> TrainConfig:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")))
-
-
 def stopped_and_resumed(config: TrainConfig, backbone: Backbone, at: int) -> tuple[bytes, bytes]:
     """metrics.jsonl of a run that was stopped after update `at`, and of one that was not; their adapters are equal."""
 
@@ -190,8 +180,8 @@ def stopped_and_resumed(config: TrainConfig, backbone: Backbone, at: int) -> tup
     ],
     ids=lambda fields: "-".join(map(str, fields)),
 )
-def test_resuming_restores_every_option(fields, config, single):
-    resumed, whole = stopped_and_resumed(replace(config, **fields), single, at=3)
+def test_resuming_restores_every_option(fields, config, backbone):
+    resumed, whole = stopped_and_resumed(replace(config, **fields), backbone, at=3)
     assert resumed == whole
     rows = [json.loads(line) for line in whole.decode().splitlines()]
     if "credit" in fields and fields["credit"] != "tree":
@@ -200,8 +190,8 @@ def test_resuming_restores_every_option(fields, config, single):
     assert any("backbone_kl" in row["nodes"]["node_1"] for row in rows[1:]) == ("kl" in fields)
 
 
-def test_a_token_budget_ends_the_run_and_bends_the_schedule(config, single):
-    run = train(replace(config, token_budget=150, updates=5), task=ECHO, backbone=single)
+def test_a_token_budget_ends_the_run_and_bends_the_schedule(config, backbone):
+    run = train(replace(config, token_budget=150, updates=5), task=ECHO, backbone=backbone)
     rows = [row for row in run.metrics if row["update"]]
     spent = [row["sampled_tokens"] for row in rows]
     assert spent[-2] < 150 <= spent[-1]
@@ -210,37 +200,39 @@ def test_a_token_budget_ends_the_run_and_bends_the_schedule(config, single):
     assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
     assert "validation_accuracy" in rows[-1]
     assert run.finished
-    assert train(run.config, resume=True, task=ECHO, backbone=single).metrics[-1] == rows[-1]
+    assert train(run.config, resume=True, task=ECHO, backbone=backbone).metrics[-1] == rows[-1]
 
 
-def test_patience_stops_after_validations_without_a_new_best(config, single):
+def test_patience_stops_after_validations_without_a_new_best(config, backbone):
     never_better = replace(config, learning_rate=1e-12, patience=2, validation_every=1)
-    run = train(never_better, task=ECHO, backbone=single)
+    run = train(never_better, task=ECHO, backbone=backbone)
     assert run.metrics[-1]["update"] == 2
     assert run.finished
     assert run.checkpoint("best").update == 0
     before = (run.folder / "metrics.jsonl").read_bytes()
-    assert train(never_better, resume=True, task=ECHO, backbone=single).metrics[-1]["update"] == 2
+    assert train(never_better, resume=True, task=ECHO, backbone=backbone).metrics[-1]["update"] == 2
     assert (run.folder / "metrics.jsonl").read_bytes() == before
     with pytest.raises(UsageError, match="patience"):
         replace(config, patience=2, validation_questions=0)
 
 
-def test_a_tree_costs_fewer_calls_and_says_so(config, single):
+def test_a_tree_costs_fewer_calls_and_says_so(config, backbone):
     calls = {}
     for credit in ("shared", "tree"):
-        run = train(replace(config, credit=credit, updates=1, out=f"{config.out}-{credit}"), task=ECHO, backbone=single)
+        run = train(
+            replace(config, credit=credit, updates=1, out=f"{config.out}-{credit}"), task=ECHO, backbone=backbone
+        )
         calls[credit] = run.metrics[-1]["calls"]
         assert run.record["resolved"]["credit"]["name"] == credit
     assert calls == {"shared": 16, "tree": 2 * (2 + 4)}
     bad = replace(config, credit="tree", credit_options={"branching": "3-1"}, out=config.out + "-bad")
     with pytest.raises(UsageError, match="branching '3-1'"):
-        train(bad, task=ECHO, backbone=single)
+        train(bad, task=ECHO, backbone=backbone)
     assert not Path(config.out + "-bad").exists()
 
 
-def test_a_micro_batch_that_is_found_is_kept_for_resuming(config, single, monkeypatch):
-    run = train(replace(config, micro_batch_tokens=0, updates=2), task=ECHO, backbone=single)
+def test_a_micro_batch_that_is_found_is_kept_for_resuming(config, backbone, monkeypatch):
+    run = train(replace(config, micro_batch_tokens=0, updates=2), task=ECHO, backbone=backbone)
     found = run.record["micro_batch_tokens"]
     assert found >= 64
     import algorithms.trainer
@@ -250,10 +242,10 @@ def test_a_micro_batch_that_is_found_is_kept_for_resuming(config, single, monkey
     record["config"]["updates"] = 3
     (run.folder / "config.json").write_text(json.dumps(record))
     longer = replace(config, micro_batch_tokens=0, updates=3)
-    assert train(longer, resume=True, task=ECHO, backbone=single).metrics[-1]["update"] == 3
+    assert train(longer, resume=True, task=ECHO, backbone=backbone).metrics[-1]["update"] == 3
 
 
-def test_weights_and_biases_get_the_rows_and_a_run_that_resuming_finds(config, single, monkeypatch):
+def test_weights_and_biases_get_the_rows_and_a_run_that_resuming_finds(config, backbone, monkeypatch):
     logged: list[tuple[str, int, dict[str, float]]] = []
 
     def init(**options: Any) -> Any:
@@ -266,9 +258,9 @@ def test_weights_and_biases_get_the_rows_and_a_run_that_resuming_finds(config, s
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     config = replace(config, wandb="a-project", updates=4)
     with pytest.raises(TrainingStopped):
-        train(config, task=ECHO, backbone=single,
+        train(config, task=ECHO, backbone=backbone,
               on_update=lambda row: os.kill(os.getpid(), signal.SIGINT) if row["update"] == 2 else None)  # fmt: skip
-    run = train(config, resume=True, task=ECHO, backbone=single)
+    run = train(config, resume=True, task=ECHO, backbone=backbone)
     assert [step for _, step, _ in logged] == [0, 1, 2, 3, 4]
     assert len(started) == 2
     assert len({options["id"] for options in started}) == 1
@@ -277,4 +269,4 @@ def test_weights_and_biases_get_the_rows_and_a_run_that_resuming_finds(config, s
     assert logged[-1][2]["reward"] == run.metrics[-1]["reward"]
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UsageError, match="pip install wandb"):
-        train(replace(config, out=config.out + "-without"), task=ECHO, backbone=single)
+        train(replace(config, out=config.out + "-without"), task=ECHO, backbone=backbone)

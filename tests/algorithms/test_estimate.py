@@ -12,7 +12,6 @@ import tiny_models
 import torch
 
 from algorithms import estimate as module
-from algorithms.backbone import Backbone, load_backbone
 from algorithms.config import TrainConfig
 from algorithms.estimate import bytes_per_token, estimate, find_micro_batch_tokens
 from algorithms.memory import free_memory, kept_for_backward
@@ -26,13 +25,7 @@ class LongEcho(tiny_models.Echo):
     max_message_tokens = 5
 
 
-ECHO = LongEcho()
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    torch.set_num_threads(1)
-    return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")))
+ECHO = tiny_models.LongEcho()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from algorithms.algorithm import BUILTIN, Algorithm, Minibatch, algorithm_class, make_algorithm
-from algorithms.backbone import Backbone, load_backbone
+from algorithms.backbone import Backbone
 from algorithms.checkpoint import checkpoints
 from algorithms.config import TrainConfig
 from algorithms.errors import NotFiniteError, TrainingStopped
@@ -33,7 +33,6 @@ from algorithms.run import Run
 from algorithms.trainer import train
 from neuromas_env.cli import main
 from neuromas_env.errors import UsageError
-from neuromas_env.task import Question
 
 FAMILY = ["grpo", "dr-grpo", "dapo", "gspo", "cispo"]
 LONGEST = 9
@@ -347,24 +346,8 @@ def test_losses_and_gradients_are_those_of_trl(config, loss_type):
 # ---------------------------------------------------------------------- in the learner
 
 
-class LongEcho(tiny_models.Echo):
-    """Messages of up to 4 tokens, so that lengths differ; any text is an answer, so that rewards differ too."""
-
-    name = "long-echo"
-    max_message_tokens = 4
-
-    def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
-        return "yes" if len(text) % 2 else "no"
-
-
-TASK = LongEcho()
+TASK = tiny_models.LongEcho()
 STEP = {"temperature": 0.8, "micro_batch_tokens": 10**6}
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    torch.set_num_threads(1)
-    return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")))
 
 
 @pytest.fixture

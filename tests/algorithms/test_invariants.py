@@ -24,23 +24,12 @@ from algorithms.learner import Additions, backward
 from algorithms.network import Network
 from algorithms.replay import Replay
 from algorithms.rollout import Rollout, SamplingPolicy, roll_out
-from neuromas_env.task import Question
 from neuromas_env.topology import Topology
 
 QUESTIONS, SAMPLES = 8, 4
 
 
-class LongEcho(tiny_models.Echo):
-    """Messages of up to 4 tokens, so that lengths differ; any text is an answer, so that rewards differ too."""
-
-    name = "long-echo"
-    max_message_tokens = 4
-
-    def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
-        return "yes" if len(text) % 2 else "no"
-
-
-TASK = LongEcho()
+TASK = tiny_models.LongEcho()
 
 
 @pytest.fixture(scope="module")

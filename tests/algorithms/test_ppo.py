@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from algorithms.algorithm import Minibatch, make_algorithm
-from algorithms.backbone import Backbone, load_backbone
+from algorithms.backbone import Backbone
 from algorithms.checkpoint import ALGORITHM, checkpoints
 from algorithms.config import TrainConfig
 from algorithms.critic import Critic
@@ -33,30 +33,13 @@ from algorithms.rollout import Rollout, calls_of, roll_out
 from algorithms.run import Run
 from algorithms.trainer import train
 from neuromas_env.errors import UsageError
-from neuromas_env.task import Question
 from neuromas_env.topology import Topology
 
 NAMES = ["ppo", "mappo", "maac"]
 STEP = {"temperature": 0.8, "micro_batch_tokens": 10**6}
 
 
-class LongEcho(tiny_models.Echo):
-    """Messages of up to 4 tokens, so that lengths differ; any text is an answer, so that rewards differ too."""
-
-    name = "long-echo"
-    max_message_tokens = 4
-
-    def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
-        return "yes" if len(text) % 2 else "no"
-
-
-TASK = LongEcho()
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    torch.set_num_threads(1)
-    return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")))
+TASK = tiny_models.LongEcho()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tiny_models
 import torch
 
 from algorithms.algorithm import make_algorithm
-from algorithms.backbone import Backbone, load_backbone
+from algorithms.backbone import Backbone
 from algorithms.config import TrainConfig
 from algorithms.learner import backward
 from algorithms.network import Network
@@ -20,12 +20,6 @@ from algorithms.rollout import Rollout, roll_out
 from algorithms.trainer import train
 
 ECHO = tiny_models.Echo()
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    torch.set_num_threads(1)
-    return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")))
 
 
 @pytest.fixture

@@ -33,12 +33,6 @@ from neuromas_env.transcripts import replay
 ECHO = tiny_models.Echo()
 
 
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    torch.set_num_threads(1)
-    return load_backbone(tiny_models.save(tmp_path_factory.mktemp("llama")))
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
     return TrainConfig(

@@ -93,3 +93,13 @@ class Echo(Task):
     def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
         words = text.split()
         return words[0] if words and words[0] in ("yes", "no") else None
+
+
+class LongEcho(Echo):
+    """Messages of up to 4 tokens, so that lengths differ; any text is an answer, so that rewards differ too."""
+
+    name = "long-echo"
+    max_message_tokens = 4
+
+    def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
+        return "yes" if len(text) % 2 else "no"
