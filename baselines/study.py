@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .results import Outcomes, Row
 
 CREDITS = ("counterfactual", "counterfactual:replacement=sample", "leave-one-out", "shapley", "tree",
-           "shared:normalize_by=network")  # fmt: skip
+           "counterfactual:normalize_by=network")  # fmt: skip
 """Every credit assignment beside the shared reward, as it follows `credit=` in a method's name."""
 
 
