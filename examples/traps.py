@@ -36,6 +36,8 @@ class Config:
     """Which trap."""
     seeds: int = 3
     """How many seeds; each trains anew."""
+    rate: float = 8e-3
+    """The learning rate of the trap `collapse`."""
     out: Path = Path("runs/traps")
     """The folder of runs and tables."""
 
@@ -69,8 +71,8 @@ def finished(config: TrainConfig, start: Run | None = None) -> Run:
     return train(config, resume=True, network=network)
 
 
-def collapse(out: Path, seed: int) -> dict[str, Run]:
-    common = COMMON | {"topology": "1-1-1", "learning_rate": 1.5e-2, "updates": 100, "seed": seed}
+def collapse(out: Path, seed: int, rate: float) -> dict[str, Run]:
+    common = COMMON | {"topology": "1-1-1", "learning_rate": rate, "updates": 100, "seed": seed}
     conditions: dict[str, dict[str, Any]] = {
         "constant rate": {"schedule": "constant"},
         "linear decay": {"schedule": "linear"},
@@ -78,12 +80,12 @@ def collapse(out: Path, seed: int) -> dict[str, Run]:
         "kl 0.05": {"schedule": "constant", "kl": 0.05},
     }
     return {
-        name: finished(TrainConfig(**common, **fields, out=str(out / f"{slug(name)}-{seed}")))
+        name: finished(TrainConfig(**common, **fields, out=str(out / f"{slug(name)}-{rate:g}-{seed}")))
         for name, fields in conditions.items()
     }
 
 
-def silence(out: Path, seed: int) -> dict[str, Run]:
+def silence(out: Path, seed: int, rate: float) -> dict[str, Run]:
     common = COMMON | {"topology": "1-1-1", "seed": seed}
     pressed = common | {"updates": 24, "length_cost": 1.0, "learning_rate": 1e-2, "schedule": "constant"}
     taught: dict[str, dict[str, Any]] = {
@@ -108,7 +110,7 @@ def silence(out: Path, seed: int) -> dict[str, Run]:
     return runs
 
 
-def drift(out: Path, seed: int) -> dict[str, Run]:
+def drift(out: Path, seed: int, rate: float) -> dict[str, Run]:
     common = COMMON | {"topology": "2-2-1", "learning_rate": 5e-3, "schedule": "constant", "updates": 60, "seed": seed}
     conditions: dict[str, dict[str, Any]] = {
         "no remedy": {},
@@ -123,7 +125,7 @@ def drift(out: Path, seed: int) -> dict[str, Run]:
     }
 
 
-TRAPS: dict[str, tuple[Callable[[Path, int], dict[str, Run]], Measures]] = {
+TRAPS: dict[str, tuple[Callable[[Path, int, float], dict[str, Run]], Measures]] = {
     "collapse": (collapse, {"best validation": best, "last validation": last}),
     "silence": (
         silence,
@@ -166,7 +168,7 @@ def main(config: Config) -> None:
     for name, (play, measures) in TRAPS.items():
         if config.trap not in ("all", name):
             continue
-        text = table([play(config.out / name, seed) for seed in range(config.seeds)], measures)
+        text = table([play(config.out / name, seed, config.rate) for seed in range(config.seeds)], measures)
         (config.out / f"{name}.md").write_text(text, encoding="utf-8")
         print(f"{name}\n\n{text}", flush=True)
 
