@@ -1,6 +1,6 @@
 """What every compared system has in common: a name that can be typed, and a network it puts on the environment.
 
-A method is named `NAME[:ARGUMENT][@COUNT][:OPTION=VALUE]...`, the same in Python, on the command line and in results:
+A method is named `NAME[@COUNT][:ARGUMENT][:OPTION=VALUE]...`, the same in Python, on the command line and in results:
 
     direct      self-consistency@8      neuromas:2-2-1      single-rl:learning_rate=1e-3      neuromas:1-1-1:updates=40
 
@@ -35,6 +35,16 @@ BUILTIN = {
     "cot": "cot:ZeroShotCoT",
     "self-consistency": "self_consistency:SelfConsistency",
     "self-refine": "self_refine:SelfRefine",
+    "debate": "debate:Debate",
+    "moa": "moa:MixtureOfAgents",
+    "self-moa": "moa:SelfMoA",
+    "goa": "goa:GraphOfAgents",
+    "majority-of-networks": "majority_of_networks:MajorityOfNetworks",
+    "self-check": "self_check:SelfCheck",
+    "planner-solver-critic": "planner_solver_critic:PlannerSolverCritic",
+    "supervisor": "supervisor:Supervisor",
+    "gptswarm": "gptswarm:GPTSwarm",
+    "agentnet": "agentnet:AgentNet",
     "single-rl": "single_rl:SingleRL",
     "neuromas": "neuromas:TrainedNetwork",
     "untrained": "neuromas:UntrainedNetwork",
@@ -120,6 +130,16 @@ class System:
     """Further columns of its results row, such as the tokens sampled in training."""
 
 
+def fitting(wording: Wording, backbone: Backbone) -> str:
+    """The words that `backbone` knows. The embedded one has a chat template, but a vocabulary of its own."""
+    tokenizer = backbone.tokenizer
+    if not getattr(tokenizer, "chat_template", None):
+        return wording.plain
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    known = unknown is None or unknown not in tokenizer(wording.chat)["input_ids"]
+    return wording.chat if known else wording.plain
+
+
 class Method(ABC):
     """One compared system. Subclasses say what their name takes; everything else is refused when it is typed."""
 
@@ -172,7 +192,8 @@ class Method(ABC):
         return {"wordings": self.worded(context)} if self.wordings else {}
 
     def worded(self, context: Context) -> dict[str, str]:
-        """Its instructions by name: the user's own, else in the words that the backbone knows.
+        """Its instructions by name: the user's own, else the words of a chat model, else, where the backbone has no
+        chat template or does not know those words, the plain ones.
 
         Raises UnknownNameError for a user's instruction that it does not have.
         """
@@ -180,10 +201,7 @@ class Method(ABC):
         for name in own:
             if name not in self.wordings:
                 raise UnknownNameError(f"instruction of method {self.name!r}", name, self.wordings)
-        chat = bool(getattr(context.backbone.tokenizer, "chat_template", None))
-        return {
-            name: own.get(name, wording.chat if chat else wording.plain) for name, wording in self.wordings.items()
-        }
+        return {name: own.get(name, fitting(wording, context.backbone)) for name, wording in self.wordings.items()}
 
     @abstractmethod
     def prepare(self, context: Context) -> System:
@@ -259,21 +277,3 @@ class Sampled:
         seed = derive(self.seed, "evaluation", first.question_id, first.step)
         messages: list[Message] = self.network.sample(requests, temperature=self.temperature, seed=seed)
         return messages
-
-
-@dataclass(frozen=True)
-class WithFreeNodes:
-    """A policy in which some nodes are computed, not sampled: they cost no call and no token."""
-
-    policy: Policy
-    free: Mapping[str, Callable[[NodeRequest], str]]
-
-    def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
-        sampled = [request for request in requests if request.agent not in self.free]
-        spoken = iter(self.policy.act(sampled) if sampled else [])
-        return [
-            Message(self.free[request.agent](request), finish_reason="scripted", calls=0)
-            if request.agent in self.free
-            else next(spoken)
-            for request in requests
-        ]

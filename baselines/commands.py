@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from neuromas_env.errors import UsageError
 from neuromas_env.task import Question, Task, questions_hash
 
 DEFAULT_METHODS = "direct,cot,self-consistency,single-rl,neuromas:1-1-1"
@@ -34,6 +36,7 @@ def evaluate(
     questions: Number = None,
     seed: Number = None,
     silence: Annotated[str | None, arg(metavar="NODE,NODE")] = None,
+    wordings: File = None,
     backbone: Annotated[str | None, arg(metavar="NAME")] = None,
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs"),
     json: File = None,
@@ -55,6 +58,7 @@ def evaluate(
         questions: How many questions, from the first on; without it, the whole split.
         seed: Decides sampled answers, and the training of a method that trains; without it, the run's own, or 0.
         silence: Nodes whose messages nobody hears, with commas between, such as node_0,node_1.
+        wordings: A YAML or JSON file with instructions of your own: {METHOD: {INSTRUCTION: TEXT}}.
         backbone: The frozen model: nano, a Hugging Face id or a folder; without it, the run's own, or nano.
         out: Where a method that trains keeps its run.
         json: Write the result to this file.
@@ -68,11 +72,11 @@ def evaluate(
 
     from .compare import Comparison, check_writable, parse_silence, resolve_method
     from .evaluate import ask, choose_questions, make_row
-    from .report import about, print_table, scope
+    from .report import about, print_table, raised, scope
     from .results import aggregate, write_results
     from .training import TrainedMethod
 
-    method = resolve_method(system)
+    method, worded = resolve_method(system), read_wordings(wordings)
     problem = load_task(task, data, difficulty, task_options, allow_code_execution)
     chosen = choose_questions(problem, split, questions)
     silenced: tuple[str, ...] = ()
@@ -89,7 +93,7 @@ def evaluate(
     training = training_config(
         problem, backbone or recorded.backbone, (), asked_as(data, difficulty, task_options, allow_code_execution)
     )
-    comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out)
+    comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out, wordings=worded)
     prepared = method.prepare(comparison.context(seed))
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
     writer = TranscriptWriter(transcript, method=name, seed=seed) if transcript else None
@@ -109,26 +113,31 @@ def evaluate(
     if json:
         write_results(json, rows)
     print_table(rows, Console(), f"{about(row)}: {scope(rows)}")
+    for line in raised(rows, {name: [outcomes]}):
+        console.print(line, highlight=False, markup=False)
 
 
 def compare(
-    task: Annotated[str, Positional, arg(metavar="TASK")],
-    methods: Annotated[str, arg(metavar="METHOD,METHOD")] = DEFAULT_METHODS,
-    seeds: Annotated[int, arg(metavar="K")] = 1,
-    seed: Annotated[int, arg(metavar="N")] = 0,
+    task: Annotated[str | None, Positional, arg(metavar="TASK")] = None,
+    protocol: Annotated[str | None, arg(metavar="FILE|NAME")] = None,
+    methods: Annotated[str | None, arg(metavar="METHOD,METHOD")] = None,
+    seeds: Annotated[int | None, arg(metavar="K")] = None,
+    seed: Annotated[int | None, arg(metavar="N")] = None,
     data: Data = None,
     difficulty: Range = None,
     task_options: Options = None,
     allow_code_execution: Flag = False,
-    split: str = "test",
+    split: Annotated[str | None, arg(metavar="SPLIT")] = None,
     questions: Number = None,
     silence_layers: Flag = False,
-    backbone: Annotated[str, arg(metavar="NAME")] = "nano",
+    wordings: File = None,
+    backbone: Annotated[str | None, arg(metavar="NAME")] = None,
     train: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = (),
     jobs: Number = None,
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None,
     json: File = None,
     plot: File = None,
+    freeze: File = None,
 ) -> None:
     """Compare methods on one task at equal cost: accuracy with 95 % intervals beside calls, tokens and parameters.
 
@@ -138,79 +147,118 @@ def compare(
 
     Methods that train are trained first, into run folders under --out. Wherever something is trained, self-consistency
     at the same number of sampled tokens is part of the table. An interrupted comparison goes on when the same command
-    is given again.
+    is given again. The folder gets results.md, .tex, .csv and .json, pareto.png and differences.png.
 
     Args:
-        task: A task listed by `neuromas tasks`.
-        methods: What is compared, with commas between.
-        seeds: How many seeds; each trains anew.
-        seed: The first seed.
-        data: A file of the task's published format, to be asked, or a folder of such files.
+        task: A task listed by `neuromas tasks`; or give --protocol.
+        protocol: A whole comparison from a YAML file, or one that comes with this package: quick, nano, paper.
+        methods: What is compared, with commas between; without it, a network of three nodes and what it must beat.
+        seeds: How many seeds, 1 without it; each trains anew.
+        seed: The first seed; without it, 0.
+        data: A file of the task's published format, to be asked, or a folder of such files. With --protocol, the folder
+            in which the protocol's data paths start.
         difficulty: How hard the questions are, for tasks that grade them.
         task_options: Further options of the task, such as shots 5.
         allow_code_execution: Run programs that models write, for tasks that are judged so; each runs locked in.
-        split: Which questions: train, validation or test.
+        split: Which questions: train, validation, or test, which is asked without it.
         questions: How many questions, from the first on; without it, the whole split.
         silence_layers: Ask trained networks again with each hidden layer silenced in turn.
-        backbone: The frozen model: nano, a Hugging Face id or a folder.
+        wordings: A YAML or JSON file with instructions of your own: {METHOD: {INSTRUCTION: TEXT}}.
+        backbone: The frozen model: nano, a Hugging Face id or a folder; without it, nano. With --protocol, where the
+            protocol's model lies on this machine.
         train: Training options for all methods that train, such as updates=40 rank=4; see `neuromas train --help`.
         jobs: How many trainings run at once, each in one process; without it, one a CPU core.
-        out: The folder of runs and results; without it, runs/compare-TASK.
-        json: Write the results to this file.
+        out: The folder of runs and results; without it, runs/compare-TASK, or runs/NAME for a protocol.
+        json: Write the results to this file too.
         plot: Draw the results into this .png, .svg or .pdf file.
+        freeze: Write the comparison as a protocol to this file, with the hashes of all that it stands on, and end.
     """
     from rich.console import Console
 
-    from neuromas_env.errors import UsageError
+    from algorithms.files import write_text
 
-    from .compare import Comparison, add_equal_budget, check_names, check_writable, parse_methods, run_comparison
-    from .evaluate import choose_questions
+    from .compare import check_writable, run_comparison
+    from .forest import draw_forest
+    from .pareto import draw_pareto
+    from .plan import prepare, typed_protocol
     from .plot import check_plot_path, draw
-    from .report import about, against_votes, print_table, scope
-    from .results import write_results
+    from .protocol import find_protocol, read_protocol
+    from .report import about, against_votes, print_table, raised, scope
+    from .results import Outcomes, Row, write_results
+    from .statistics import with_differences
+    from .tables import write_tables
 
     console = Console(file=sys.stderr, soft_wrap=True)
-    chosen, added = add_equal_budget(parse_methods(methods))
-    check_names(chosen)
-    problem = load_task(task, data, difficulty, task_options, allow_code_execution)
-    asked = choose_questions(problem, split, questions)
-    if seeds < 1:
-        raise UsageError(f"--seeds {seeds}: at least 1 seed is needed")
+    if (task is None) == (protocol is None):
+        raise UsageError("either a TASK or a --protocol is needed" + (", not both" if task else ""))
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1 is needed")
-    folder = out or Path("runs") / f"compare-{task.replace('/', '-')}"
+    if protocol is None:
+        assert task is not None
+        plan = typed_protocol(
+            task, methods, seeds, seed, data, difficulty, task_options, split, questions, silence_layers, train
+        )
+        plan = dataclasses.replace(plan, wordings=read_wordings(wordings))
+        folder, root = out or Path("runs") / plan.name, Path()
+    else:
+        decided = {"methods": methods, "seeds": seeds, "seed": seed, "difficulty": difficulty, "split": split,
+                   "task-options": task_options, "questions": questions, "silence-layers": silence_layers or None,
+                   "wordings": wordings, "train": train or None}  # fmt: skip
+        for name, value in decided.items():
+            if value is not None:
+                raise UsageError(f"--{name}: the protocol decides that; write a protocol of your own to change it")
+        file = find_protocol(protocol)
+        plan = read_protocol(file)
+        folder, root = out or Path("runs") / plan.name, data or file.parent
+    if plot and len(plan.tasks) > 1:
+        raise UsageError("--plot draws one task; those of a protocol with several are drawn into the folder")
     check_writable(folder, folder=True)
     if plot:
         check_plot_path(plot)
-    for path in filter(None, (json, plot)):
+    for path in filter(None, (json, plot, freeze)):
         check_writable(path)
-    training = training_config(problem, backbone, train, asked_as(data, difficulty, task_options, allow_code_execution))
-    comparison = Comparison(
-        problem,
-        split,
-        asked,
-        chosen,
-        range(seed, seed + seeds),
-        load(backbone),
-        training,
-        folder,
-        silence_layers=silence_layers,
-        workers=jobs or default_jobs(training),
-        details=row_details(problem, split, asked, data, difficulty),
-    )
+    plan, comparisons, added = prepare(plan, root, folder, backbone, allow_code_execution, jobs, alone=protocol is None)
+    if freeze:
+        write_text(freeze, plan.to_yaml())
+        console.print(f"written: {freeze}", highlight=False)
+        return
     if added:
         console.print("added self-consistency at the network's sampled tokens: no gain counts that does not beat it")
-    with interruptible(console), console.status("") as status:
-        rows, outcomes = run_comparison(comparison, say=status.update)
-    for path in (folder / "results.json", *filter(None, (json,))):
-        write_results(path, rows)
+    tables: list[list[Row]] = []
+    said: list[tuple[list[Row], dict[str, list[Outcomes]]]] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "protocol.yaml", plan.to_yaml())
+    for comparison in comparisons:
+        with interruptible(console), console.status("") as status:
+            rows, outcomes = run_comparison(comparison, say=status.update)
+        rows = with_differences(rows, outcomes)
+        tables.append(rows)
+        said.append((rows, outcomes))
+        write_tables(folder, tables, plan.title)
+        draw_pareto(rows, comparison.out / "pareto.png", about(rows[0]), scope(rows))
+        draw_forest(rows, comparison.out / "differences.png", about(rows[0]), scope(rows))
+    if json:
+        write_results(json, [row for rows in tables for row in rows])
     if plot:
-        draw(rows, plot, about(rows[0]), scope(rows))
-    print_table(rows, Console(), f"{about(rows[0])}: {scope(rows)}")
-    for line in against_votes(rows, outcomes):
-        print(line)
-    kept = ", ".join(str(path) for path in (json or folder / "results.json", plot) if path)
-    console.print(f"written: {kept}; runs under {folder}", highlight=False)
+        draw(tables[0], plot, about(tables[0][0]), scope(tables[0]))
+    for rows, outcomes in said:
+        print_table(rows, Console(), f"{about(rows[0])}: {scope(rows)}")
+        for line in (*against_votes(rows), *raised(rows, outcomes)):
+            print(line)
+    kept = ", ".join(str(path) for path in (folder / "results.md", json, plot) if path)
+    console.print(f"written: {kept}; .tex, .csv, .json, plots and runs under {folder}", highlight=False)
+
+
+def read_wordings(path: Path | None) -> dict[str, dict[str, str]]:
+    """Instructions of the user's own. Raises UsageError for a file that cannot be read, or names what is not there."""
+    from .compare import check_wordings
+    from .protocol import check_texts, read_mapping
+
+    if path is None:
+        return {}
+    found = check_texts(read_mapping(path), str(path))
+    check_wordings(found)
+    return found
 
 
 @contextmanager
@@ -228,7 +276,7 @@ def interruptible(console: Any) -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def load(backbone: str) -> Any:
+def load(backbone: str, dtype: str = "float32") -> Any:
     """The backbone, on one CPU thread: small models are slower on two. Raises BackboneError."""
     import torch
     from transformers.utils.logging import disable_progress_bar
@@ -238,7 +286,7 @@ def load(backbone: str) -> Any:
 
     torch.set_num_threads(1)
     disable_progress_bar()
-    return load_backbone(backbone, device=resolve_device("auto"))
+    return load_backbone(backbone, dtype, resolve_device("auto"))
 
 
 def load_task(
@@ -271,17 +319,21 @@ def training_config(task: Task, backbone: str, options: tuple[str, ...], asked: 
     Training questions come from the data only where the task has none of its own.
     """
     from algorithms.config import TrainConfig
-    from neuromas_env.errors import UsageError
 
     from .training import with_options
 
+    asked = dict(asked) if task.trains_on_data else {**asked, "data": None}
+    base = TrainConfig(task=task.name, backbone=backbone, tensorboard=False, **asked)
+    return with_options(base, named_options(options))
+
+
+def named_options(options: Sequence[str]) -> dict[str, str]:
+    """Options typed as NAME=VALUE. Raises UsageError for one that is not."""
     pairs = [option.partition("=") for option in options]
     for (name, equals, value), option in zip(pairs, options, strict=True):
         if not (name and equals and value):
             raise UsageError(f"--train {option}: NAME=VALUE is needed, such as updates=40")
-    asked = dict(asked) if task.trains_on_data else {**asked, "data": None}
-    base = TrainConfig(task=task.name, backbone=backbone, tensorboard=False, **asked)
-    return with_options(base, {name.replace("-", "_"): value for name, _, value in pairs})
+    return {name.replace("-", "_"): value for name, _, value in pairs}
 
 
 def row_details(

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from algorithms.files import write_json
-from neuromas_env.errors import UsageError
+from neuromas_env.errors import UnknownNameError, UsageError
 from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
 from neuromas_env.transcripts import TranscriptWriter
 
-from .base import Context, Method, make_method
+from .base import Context, Method, make_method, method_factory
 from .evaluate import ask, make_row
 from .results import Outcomes, Row, aggregate
 from .self_consistency import SelfConsistency
@@ -78,6 +78,8 @@ class Comparison:
     workers: int = 1
     details: dict[str, Any] = field(default_factory=dict)
     """Further columns of every row: the difficulty and the data file, say."""
+    wordings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The user's own instructions, by method and name."""
 
     @cached_property
     def weights(self) -> str:
@@ -97,7 +99,16 @@ class Comparison:
         if isinstance(network, TrainedMethod) and network.topology.num_nodes > 1:
             compared = network.run.config if network.run else network.training_config(training, training)
         return Context(
-            self.task, self.questions, seed, self.backbone, self.weights, training, compared, self.out, token_budget
+            self.task,
+            self.questions,
+            seed,
+            self.backbone,
+            self.weights,
+            training,
+            compared,
+            self.out,
+            token_budget,
+            self.wordings,
         )
 
 
@@ -115,6 +126,15 @@ def check_names(methods: Sequence[Method]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"method {name!r} is given twice")
+
+
+def check_wordings(wordings: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise UnknownNameError for a method that does not exist, or an instruction that it does not have."""
+    for name, own in wordings.items():
+        known = getattr(method_factory(name), "wordings", {})
+        for instruction in own:
+            if instruction not in known:
+                raise UnknownNameError(f"instruction of method {name!r}", instruction, known)
 
 
 def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tuple[list[Row], dict[str, list[Outcomes]]]:

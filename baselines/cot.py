@@ -7,6 +7,7 @@ the answer together.
 
 from __future__ import annotations
 
+from .base import Wording
 from .direct import Prompted
 
 THINK = "Think step by step, then answer."
@@ -16,4 +17,4 @@ THINK = "Think step by step, then answer."
 class ZeroShotCoT(Prompted):
     name = "cot"
     summary = "one call, thinking step by step before the answer"
-    instruction = THINK
+    wordings = {"answer": Wording(THINK, THINK)}  # noqa: RUF012 - never written to

@@ -6,18 +6,22 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from neuromas_env.budget import Meter
-from neuromas_env.episodes import run_episodes
+from neuromas_env.episodes import EpisodeBatch, run_episodes
 from neuromas_env.errors import UsageError
-from neuromas_env.task import SPLITS, Question, Task
+from neuromas_env.task import SPLITS, Question, Score, Task
+from neuromas_env.transcripts import TranscriptWriter
 
 from .base import System
 from .results import Outcomes, Row, wilson_interval
 
 if TYPE_CHECKING:
-    from neuromas_env.transcripts import TranscriptWriter
+    from neuromas_env.vector import VectorTextNetworkEnv
 
 BATCH = 256
 """Questions asked at once: enough for one full forward pass a layer, few enough for a moving progress bar."""
+
+RAISED = Score(0.0, None, "failed", 0.0)
+"""The score of a question on which the method raised."""
 
 
 def choose_questions(task: Task, split: str, count: int | None) -> list[Question]:
@@ -54,25 +58,80 @@ def ask(
 ) -> tuple[Outcomes, Meter]:
     """What became of the first `questions` of a split, and what that cost. `progress` hears how many are done.
 
-    The messages of the nodes in `silence` reach nobody, but are made and metered.
+    The messages of the nodes in `silence` reach nobody, but are made and metered. A question on which the system
+    raises is wrong, marked in the outcomes with what was raised, and charged what was spent on it; the others go on.
+    Raises TrainingError where it does.
     """
-    meter = Meter()
-    scores = []
+    meter, errors = Meter(), dict[int, str]()
+    scores: list[Score] = []
     for start in range(0, questions, BATCH):
+        places = range(start, min(start + BATCH, questions))
+        scores += _ask_some(system, task, split, places, silence, transcript, meter, errors)
+        progress(len(scores))
+    return Outcomes.of(scores, errors), meter
+
+
+def _ask_some(
+    system: System,
+    task: Task,
+    split: str,
+    places: range,
+    silence: Collection[str],
+    transcript: TranscriptWriter | None,
+    meter: Meter,
+    errors: dict[int, str],
+) -> list[Score]:
+    """The scores of the questions at `places`. Where the system raises they are halved until those at fault are alone.
+
+    Only what is kept is metered: an attempt that was halved is made again, and that is none of the method's cost.
+    """
+    from algorithms.errors import TrainingError
+
+    spent, held = Meter(), _Held()
+    try:
         batch = run_episodes(
             task,
             system.topology,
             system.policy,
-            range(start, min(start + BATCH, questions)),
+            places,
             split=split,
             instructions=system.instructions,
-            meter=meter,
-            transcript=transcript,
+            meter=spent,
+            transcript=held,
             silence=silence,
         )
-        scores += batch.scores
-        progress(len(scores))
-    return Outcomes.of(scores), meter
+    except TrainingError:
+        raise
+    except Exception as error:
+        if len(places) > 1:
+            middle = len(places) // 2
+            halves = (places[:middle], places[middle:])
+            return [
+                score
+                for half in halves
+                for score in _ask_some(system, task, split, half, silence, transcript, meter, errors)
+            ]
+        errors[places[0]] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        scores = [RAISED]
+    else:
+        scores = batch.scores
+        if transcript is not None:
+            transcript.write(batch, *held.rest)
+    meter.calls += spent.calls
+    meter.prompt_tokens += spent.prompt_tokens
+    meter.sampled_tokens += spent.sampled_tokens
+    meter.seconds += spent.seconds
+    return scores
+
+
+class _Held(TranscriptWriter):
+    """Holds what would be written until it is wanted, so that a full disk is never taken for an error of a method."""
+
+    def __init__(self) -> None:
+        super().__init__("held")
+
+    def write(self, batch: EpisodeBatch, env: VectorTextNetworkEnv, silence: Collection[str] = ()) -> None:
+        self.rest = env, silence
 
 
 def make_row(
@@ -101,6 +160,7 @@ def make_row(
             "flexible": float(outcomes.flexible_Q.mean()),
             "missing": float(outcomes.missing_Q.mean()),
             "failed": float(outcomes.failed_Q.mean()),
+            "errors": len(outcomes.errors),
             "topology": str(system.topology),
             **system.notes,
             **extra,

@@ -18,6 +18,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
+SIGNIFICANT = 0.05
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
@@ -25,11 +32,13 @@ def percent(share: float) -> str:
 def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
     """The aggregate rows, best first; each network is followed by its silenced variants.
 
-    Accuracy comes with its 95 % interval; calls and tokens are per question. It fits 80 columns for usual names.
+    Accuracy comes with its 95 % interval; calls and tokens are per question. It fits 80 columns for usual names. Where
+    a method raised, the last column says on how many questions.
     """
+    raised = any(row.extra.get("errors") for row in rows)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, header_style="bold")
     table.add_column("\nmethod", overflow="fold")
-    for name in COLUMNS:
+    for name in (*COLUMNS, *(["\nerrors"] if raised else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in arrange(rows):
         silenced = row.extra.get("silenced_name")
@@ -46,23 +55,38 @@ def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
             count(row.sampled_tokens),
             count(row.trainable_parameters) if row.trainable_parameters else "–",
             f"{training:.0f} s" if training and not silenced else "–",
+            *([f"{row.extra.get('errors', 0)}"] if raised else []),
             style="dim" if silenced else None,
         )
     console.print(title, style="bold", highlight=False, soft_wrap=True)
     console.print(table)
 
 
-def against_votes(rows: Sequence[Row], outcomes: Mapping[str, Sequence[Outcomes]]) -> list[str]:
+def against_votes(rows: Sequence[Row]) -> list[str]:
     """Each trained method beside self-consistency at equal sampled tokens, in words; the difference is paired."""
-    matched = (row for row in rows if row.seed is None and row.method.partition(":")[0] == "self-consistency")
-    votes = next(matched, None)
     lines = []
     for row in rows:
-        if votes is None or row.seed is not None or not row.trainable_parameters or row.extra.get("silenced"):
+        if "p_holm" not in row.extra or not row.trainable_parameters:
             continue
-        mean, low, high = (100 * value for value in difference(outcomes, row.method, votes.method))
-        verdict = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
-        lines.append(f"{row.method}: {mean:+.1f} points ({low:+.1f} to {high:+.1f}), {verdict} {votes.method}")
+        mean, low, high = (100 * row.extra[name] for name in ("difference", "difference_low", "difference_high"))
+        told_apart = row.extra["p_holm"] < SIGNIFICANT
+        verdict = ("better than" if mean > 0 else "worse than") if told_apart else "not told apart from"
+        lines.append(
+            f"{row.method}: {mean:+.1f} points ({low:+.1f} to {high:+.1f}), {verdict} {row.extra['against']} "
+            f"(Holm's p {p_value(row.extra['p_holm'])})"
+        )
+    return lines
+
+
+def raised(rows: Sequence[Row], outcomes: Mapping[str, Sequence[Outcomes]]) -> list[str]:
+    """Which methods raised, on how many questions, and the first thing they said."""
+    lines = []
+    for row in rows:
+        if row.seed is None and row.extra.get("errors"):
+            times = row.extra["errors"]
+            first = next(text for seed in outcomes[row.method] for text in seed.errors.values())
+            asked = "1 question" if times == 1 else f"{times} questions"
+            lines.append(f"{row.method} raised on {asked}, counted wrong; the first: {first}")
     return lines
 
 

@@ -2,7 +2,8 @@
 
 `{"rows": [...]}` is the whole file. In a row `accuracy`, its interval, `unparsed` and `flexible` are shares between 0
 and 1; `calls`, `prompt_tokens` and `sampled_tokens` are means per question; `seconds` is the wall-clock time of the
-whole evaluation (training apart); `seed` is null in the aggregate row.
+whole evaluation (training apart); `seed` is null in the aggregate row. `errors` are the questions on which the method
+raised (of all seeds together in the aggregate row); they are wrong.
 """
 
 from __future__ import annotations
@@ -68,26 +69,31 @@ class Outcomes:
     missing_Q: np.ndarray
     """There was no text."""
     failed_Q: np.ndarray
-    """The judge could not judge it."""
+    """The judge could not judge it, or the method raised on it."""
+    errors: Mapping[int, str] = field(default_factory=dict)
+    """What the method raised, by the place of the question."""
 
     @classmethod
-    def of(cls, scores: Sequence[Score]) -> Outcomes:
+    def of(cls, scores: Sequence[Score], errors: Mapping[int, str] | None = None) -> Outcomes:
         return cls(
             correct_Q=np.array([score.value >= 1.0 for score in scores], bool),
             flexible_Q=np.array([score.flexible >= 1.0 for score in scores], bool),
             unparsed_Q=np.array([score.unread for score in scores], bool),
             missing_Q=np.array([score.status == "missing" for score in scores], bool),
             failed_Q=np.array([score.status == "failed" for score in scores], bool),
+            errors=dict(errors or {}),
         )
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Each row of flags as a string of 0 and 1: compact, and readable in a diff."""
         arrays = {name: getattr(self, f"{name}_Q") for name in OUTCOMES}
-        return {name: "".join("1" if flag else "0" for flag in array) for name, array in arrays.items()}
+        flags = {name: "".join("1" if flag else "0" for flag in array) for name, array in arrays.items()}
+        return {**flags, "errors": {str(place): text for place, text in self.errors.items()}}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, str]) -> Outcomes:
-        return cls(*(np.array([c == "1" for c in data[name]], bool) for name in OUTCOMES))
+    def from_json(cls, data: Mapping[str, Any]) -> Outcomes:
+        flags = {f"{name}_Q": np.array([c == "1" for c in data[name]], bool) for name in OUTCOMES}
+        return cls(**flags, errors={int(place): text for place, text in data.get("errors", {}).items()})
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
@@ -104,8 +110,8 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     return low, high
 
 
-def clustered_interval(values_SQ: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean over S seeds and Q questions, both resampled.
+def clustered_means(values_SQ: np.ndarray, resamples: int) -> np.ndarray:
+    """Bootstrap draws of the mean over S seeds and Q questions, both resampled.
 
     Every seed answers the same questions, so the S·Q outcomes are not independent: a hard question is hard for every
     seed, and a badly trained seed is bad on every question. Each resample therefore draws whole seeds and whole
@@ -116,15 +122,19 @@ def clustered_interval(values_SQ: np.ndarray, resamples: int = 2000) -> tuple[fl
     seeds, questions = values_SQ.shape
     rng = np.random.default_rng(0)
     weights_BQ = rng.multinomial(questions, np.full(questions, 1 / questions), size=resamples) / questions
-    means_BS = weights_BQ @ values_SQ.T.astype(float)
+    means_BS: np.ndarray = weights_BQ @ values_SQ.T.astype(float)
     if seeds == 1:
-        draws_B = means_BS[:, 0]
-    else:
-        weights_BS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-        seed_effect_S = values_SQ.mean(axis=1) - values_SQ.mean()
-        widen = math.sqrt(seeds / (seeds - 1)) - 1
-        draws_B = (weights_BS * means_BS).sum(axis=1) + widen * (weights_BS @ seed_effect_S)
-    low, high = np.quantile(draws_B, [0.025, 0.975])
+        return means_BS[:, 0]
+    weights_BS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    seed_effect_S = values_SQ.mean(axis=1) - values_SQ.mean()
+    widen = math.sqrt(seeds / (seeds - 1)) - 1
+    draws_B: np.ndarray = (weights_BS * means_BS).sum(axis=1) + widen * (weights_BS @ seed_effect_S)
+    return draws_B
+
+
+def clustered_interval(values_SQ: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
+    """The 95 % percentile interval of `clustered_means`."""
+    low, high = np.quantile(clustered_means(values_SQ, resamples), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -161,6 +171,7 @@ def aggregate(rows: Sequence[Row], outcomes: Sequence[Outcomes]) -> Row:
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             extra[key] = float(np.mean([float(value) for value in values if value is not None]))
     extra["seeds"] = len(rows)
+    extra["errors"] = sum(len(outcome.errors) for outcome in outcomes)
     return Row(
         method=first.method,
         task=first.task,

@@ -18,17 +18,16 @@ from typing import Any
 from neuromas_env.budget import Meter
 from neuromas_env.episodes import run_episodes
 from neuromas_env.errors import UsageError
-from neuromas_env.node import Message, NodeRequest, Policy, Position
-from neuromas_env.task import Question, Task
+from neuromas_env.node import NodeRequest, Policy, Position
 from neuromas_env.topology import Topology
 
-from .base import Context, Method, MethodName, Sampled, System, WithFreeNodes
+from .base import Context, Method, MethodName, System, Wording
 from .cot import THINK
 from .direct import DIRECT
+from .workflow import Node, Reader, frozen, workflow
 
 TEMPERATURE = 0.7
 DEFAULT_SAMPLES = 8
-INSTRUCTIONS = {"direct": DIRECT, "cot": THINK}
 PROBE_QUESTIONS = 128
 """Questions, of those asked, on which the length of one sample is measured before the number of samples is fixed."""
 
@@ -47,27 +46,13 @@ def majority(texts: Sequence[str], parse: Callable[[str], str | None]) -> str:
     return texts[answers.index(winner)]
 
 
-class Vote:
-    """The free output node: it reads its messages as the task does, without ever holding a reference answer."""
+def vote(read: Reader) -> Callable[[NodeRequest], str]:
+    """What a free node says that passes on the first message with the answer that most of its messages give."""
 
-    def __init__(self, task: Task, questions: Sequence[Question]) -> None:
-        self._task = task
-        self._questions = {question.id: dataclasses.replace(question, answer="") for question in questions}
+    def decide(request: NodeRequest) -> str:
+        return majority([message.text for message in request.messages], lambda text: read(request, text))
 
-    def __call__(self, request: NodeRequest) -> str:
-        question = self._questions[request.question_id]
-        return majority([message.text for message in request.messages], lambda text: self._task.parse(question, text))
-
-
-@dataclasses.dataclass(frozen=True)
-class OneNode:
-    """All nodes speak as the one node of a network, so that the samples of a question share its prompt's cache."""
-
-    policy: Policy
-    node: str
-
-    def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
-        return self.policy.act([dataclasses.replace(request, agent=self.node) for request in requests])
+    return decide
 
 
 def vote_topology(samples: int) -> Topology:
@@ -85,14 +70,18 @@ class SelfConsistency(Method):
     summary = "the majority of n sampled answers (bare: as many as fit the tokens of the network compared with)"
     counts = True
     options = ("temperature", "instruction")
+    wordings = {  # noqa: RUF012 - never written to
+        "direct": Wording(DIRECT, DIRECT),
+        "cot": Wording(THINK, THINK),
+    }
 
     def __init__(self, spec: MethodName) -> None:
         super().__init__(spec)
         self.temperature = self.number("temperature", TEMPERATURE)
-        chosen = spec.options.get("instruction", "direct")
-        if chosen not in INSTRUCTIONS:
-            raise UsageError(f"method {str(spec)!r}: instruction is one of {', '.join(INSTRUCTIONS)}, not {chosen!r}")
-        self.instruction = INSTRUCTIONS[chosen]
+        self.instruction = spec.options.get("instruction", "direct")
+        if self.instruction not in self.wordings:
+            accepted = ", ".join(self.wordings)
+            raise UsageError(f"method {str(spec)!r}: instruction is one of {accepted}, not {self.instruction!r}")
 
     @classmethod
     def example(cls) -> str:
@@ -105,21 +94,17 @@ class SelfConsistency(Method):
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         budget = context.token_budget if self.matched else None
-        return {"instruction": self.instruction, "token_budget": budget and round(budget, 6)}
+        worded = self.worded(context)[self.instruction]
+        return {"instruction": worded, "token_budget": budget and round(budget, 6)}
 
     def prepare(self, context: Context) -> System:
-        samples = self.spec.count or self.fitting_samples(context)
+        return self.system(context, self.spec.count or self.fitting_samples(context))
+
+    def system(self, context: Context, samples: int, speak: Callable[[float], Policy] | None = None) -> System:
         topology = vote_topology(samples)
-        voter = topology.output
-        policy = WithFreeNodes(self._policy(context), {voter: Vote(context.task, context.questions)})
-        instructions = {node: self.instruction for node in topology.nodes if node != voter}
-        return System(topology, policy, instructions, notes={"samples": samples})
-
-    def _policy(self, context: Context) -> Policy:
-        from algorithms import Network
-
-        network = Network.create("1", backbone=context.backbone, rank=0)
-        return OneNode(Sampled(network, self.temperature, context.seed), network.topology.output)
+        nodes = dict.fromkeys(topology.nodes, Node(self.worded(context)[self.instruction], self.temperature))
+        nodes[topology.output] = Node(computed=vote(Reader(context.task, context.questions)))
+        return dataclasses.replace(workflow(topology, nodes, context, speak), notes={"samples": samples})
 
     def fitting_samples(self, context: Context) -> int:
         """The most samples whose sampled tokens fit `context.token_budget`, at least 1; without a budget, 8."""
@@ -128,8 +113,9 @@ class SelfConsistency(Method):
         topology = Topology.parse("1")
         probe = list(context.questions[:PROBE_QUESTIONS])
         meter = Meter()
-        instructions = {topology.output: self.instruction}
-        run_episodes(context.task, topology, self._policy(context), probe, instructions=instructions, meter=meter)
+        policy = frozen(context.backbone, context.seed)(self.temperature)
+        instructions = {topology.output: self.worded(context)[self.instruction]}
+        run_episodes(context.task, topology, policy, probe, instructions=instructions, meter=meter)
         return samples_within(context.token_budget, meter.sampled_tokens / len(probe))
 
 

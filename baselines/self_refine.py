@@ -6,12 +6,17 @@ after it make no call and pass the last draft on. `self-refine@4` plays at most 
 question costs 2 calls where the first feedback is content (draft, feedback), and 1 + 2 n where none of n rounds is.
 
 The original shows each step worked examples of the task, written by hand; here instructions have to do. The original's
-stop is an indicator in the feedback; ours is the word that the instruction asks for.
+stop is an indicator in the feedback; ours is the one word that the instruction asks for. The original samples at
+temperature 0.7; ours decodes greedily, so that refinement alone makes the difference to `direct`. The embedded backbone
+reads no such instructions: its nodes just work on, and none of them says that it is content.
 """
 
 from __future__ import annotations
 
-from neuromas_env.node import NodeRequest
+import re
+from collections.abc import Callable
+
+from neuromas_env.node import NodeRequest, Policy
 from neuromas_env.topology import Topology
 
 from .base import Context, Method, MethodName, System, Wording
@@ -19,22 +24,28 @@ from .workflow import Node, workflow
 
 ROUNDS = 4
 CONTENT = "correct"
-"""Feedback with this word ends the refinement."""
+"""Feedback that comes down to this word ends the refinement."""
+AGREEING = frozenset(
+    ["yes", "the", "this", "that", "it", "s", "is", "my", "your", "last", "draft", "answer", "solution", "above"]
+)
 
 
 def is_content(feedback: str) -> bool:
-    """Whether feedback says that the draft is right: it holds the word, and does not deny it."""
-    words = feedback.lower().replace(",", " ").replace(".", " ").split()
-    return CONTENT in words and "not" not in words
+    """Whether feedback says that the draft is right, and nothing else: "Correct.", "Yes, the answer is correct."
+
+    Whatever says more may say "almost correct", "correct if", "the correct answer is 5": that is not content.
+    """
+    words = re.findall(r"\w+", feedback.lower())
+    return "?" not in feedback and words[-1:] == [CONTENT] and AGREEING.issuperset(words[:-1])
 
 
 def last_draft(request: NodeRequest) -> str:
-    """The latest of the drafts heard: drafts stand at odd places of the chain, feedback at even ones."""
-    return request.messages[(len(request.messages) - 1) // 2 * 2].text
+    """The latest of the drafts heard by a node that refines: the message before the last feedback."""
+    return request.messages[-2].text
 
 
 def settled(request: NodeRequest) -> bool:
-    """Whether some feedback heard was content."""
+    """Whether some feedback heard was content: drafts stand at odd places of the chain, feedback at even ones."""
     return any(is_content(message.text) for message in request.messages[1::2])
 
 
@@ -63,6 +74,10 @@ class SelfRefine(Method):
         return True
 
     def prepare(self, context: Context) -> System:
+        return self.system(context)
+
+    def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
+        """The network on the frozen backbone, or on whoever speaks."""
         worded = self.worded(context)
         draft, *rest = self.topology.nodes
         nodes = {draft: Node(worded["draft"])}
@@ -73,4 +88,4 @@ class SelfRefine(Method):
                 nodes[node] = Node(
                     worded["refine"], computed=lambda request: last_draft(request) if settled(request) else None
                 )
-        return workflow(self.topology, nodes, context)
+        return workflow(self.topology, nodes, context, speak)

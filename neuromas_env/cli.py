@@ -26,7 +26,7 @@ from .text import visible
 
 EXTRAS = {
     **dict.fromkeys(("tyro", "rich"), "cli"),
-    **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "tensorboard"), "llm"),
+    **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "tensorboard", "yaml"), "llm"),
     "matplotlib": "leaderboard",
     "datasets": "tasks",
 }

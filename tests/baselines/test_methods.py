@@ -10,9 +10,10 @@ import pytest
 
 from algorithms import Backbone, Network
 from algorithms.config import TrainConfig
-from baselines.base import Context, Method, MethodName, System, WithFreeNodes, make_method, register_method
-from baselines.self_consistency import Vote, majority, samples_within, vote_topology
+from baselines.base import Context, Method, MethodName, System, make_method, register_method
+from baselines.self_consistency import SelfConsistency, majority, samples_within, vote_topology
 from baselines.single_rl import SingleRL
+from baselines.workflow import Reader
 from neuromas_env import Message, Meter, NodeRequest, UnknownNameError, UsageError, make_task, run_episodes
 from neuromas_env.topology import Topology
 from neuromas_env.transcripts import TranscriptWriter, read_transcript, replay
@@ -134,18 +135,27 @@ def test_the_majority_decides(texts: list[str], winner: str) -> None:
     assert majority(texts, parse) == winner
 
 
-def test_votes_are_counted_on_the_environment_and_replayed(tmp_path: Path) -> None:
+def test_votes_are_counted_on_the_environment_and_replayed(tmp_path: Path, backbone: Backbone) -> None:
     question = QUESTIONS[0]
     right, wrong = f"= {question.answer}", f"= {(int(question.answer) + 1) % 10}"
     topology = vote_topology(5)
     votes = dict(zip(topology.nodes, ["junk", wrong, right, right, wrong], strict=False))  # a tie, wrong came first
     for last, accuracy in ((wrong, 0.0), (right, 1.0)):
         votes["node_4"] = last
-        policy = WithFreeNodes(Scripted(votes), {topology.output: Vote(CHAIN, [question])})
+        method = SelfConsistency(MethodName("self-consistency"))
+        system = method.system(context(backbone), 5, lambda temperature: Scripted(votes))
         meter = Meter()
         file = tmp_path / f"{accuracy}.jsonl"
         with TranscriptWriter(file) as transcript:
-            batch = run_episodes(CHAIN, topology, policy, [0], meter=meter, transcript=transcript)
+            batch = run_episodes(
+                CHAIN,
+                system.topology,
+                system.policy,
+                [0],
+                instructions=system.instructions,
+                meter=meter,
+                transcript=transcript,
+            )
         assert batch.accuracy == accuracy
         assert (meter.calls, meter.sampled_tokens, meter.prompt_tokens) == (5, 15, 10)  # the vote is free
         assert [score.value for score in replay(file, task=CHAIN)] == [accuracy]
@@ -153,8 +163,8 @@ def test_votes_are_counted_on_the_environment_and_replayed(tmp_path: Path) -> No
 
 
 def test_the_vote_never_holds_a_reference_answer() -> None:
-    vote = Vote(CHAIN, QUESTIONS)
-    assert {question.answer for question in vote._questions.values()} == {""}
+    reader = Reader(CHAIN, QUESTIONS)
+    assert {question.answer for question in reader._questions.values()} == {""}
 
 
 # ---------------------------------------------------------------------- cost and budgets
