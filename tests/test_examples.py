@@ -79,12 +79,12 @@ def test_the_traps_make_their_tables(tmp_path, monkeypatch):
         return train(replace(config, **small), **options)
 
     monkeypatch.setattr(traps, "train", short)
-    traps.main(traps.Config("silence", 1, tmp_path))
+    traps.main(traps.Config("silence", 1, out=tmp_path))
     table = (tmp_path / "silence.md").read_text(encoding="utf-8").splitlines()
     assert [line.split("|")[1].strip() for line in table[2:4]] == ["under the cost", "under the cost, silence_cost 1"]
     assert all(len(line.split("|")) == 7 for line in table)
     count = len(trained)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
-    traps.main(traps.Config("silence", 1, tmp_path))
+    traps.main(traps.Config("silence", 1, out=tmp_path))
     assert len(trained) == 2 * count
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")} == before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,34 +72,6 @@ def test_ctrl_c_saves_and_resuming_gives_the_run_that_never_stopped(config, back
     assert not run.finished
     assert train(config, resume=True, task=ECHO, backbone=backbone).finished
     assert contents(run.folder) == uninterrupted
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_kill_9_at_any_moment_then_resume_gives_the_run_that_never_stopped(config, backbone, uninterrupted):
-    folder, kills, resumed = Path(config.out), 0, set()
-    began = time.perf_counter()
-    train(replace(config, out=config.out + "-timed"), task=ECHO, backbone=backbone)
-    duration = time.perf_counter() - began
-    while not (folder / "config.json").exists() or not Run(folder).finished:
-        if (child := os.fork()) == 0:
-            try:
-                train(config, resume=True, task=ECHO, backbone=backbone)
-            finally:
-                os._exit(0)
-        if len(resumed) < 3 and kills < 50:
-            time.sleep(random.uniform(0.0, duration))
-            os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
-        if not os.WIFSIGNALED(status):
-            break
-        kills += 1
-        for checkpoint in checkpoints(folder):  # all of them are whole
-            assert checkpoint.state().update == checkpoint.update
-            checkpoint.load_optimizer(StackedAdam(checkpoint.network(backbone).adapters, 0.0))
-            resumed.add(checkpoint.update)
-    assert kills
-    assert resumed
-    assert contents(folder) == uninterrupted
 
 
 def test_a_finished_run_holds_what_it_promises(config, backbone):
