@@ -500,7 +500,10 @@ def test_nothing_outlives_the_process_that_judges(ending, nothing_left):
     """
     known = below(os.getpid())
     judging_process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background have it ignored
     )
     try:
         wait_until(lambda: len(list(nothing_left.glob(f"{FOLDER_PREFIX}*/program/started"))) == 2)
