@@ -39,6 +39,7 @@ from .seeds import derive
 if TYPE_CHECKING:
     from .config import TrainConfig
 
+OWN_OPTION = {"counterfactual": "replacement", "shapley": "orders", "tree": "branching"}
 CREDITS = ("shared", "counterfactual", "leave-one-out", "shapley", "tree")
 NormalizeBy = Literal["node", "network"]
 Replacement = Literal["silence", "sample"]
@@ -75,7 +76,7 @@ class Credit:
     @classmethod
     def make(cls, name: str, options: Mapping[str, str]) -> Credit:
         """The credit assignment `name` with options as typed; each may be given only where it is read."""
-        known = ["normalize_by", *{"counterfactual": ["replacement"], "shapley": ["orders"], "tree": ["branching"]}.get(name, [])]  # fmt: skip # noqa: E501
+        known = ["normalize_by", *([OWN_OPTION[name]] if name in OWN_OPTION else [])]
         kinds = {"normalize_by": NormalizeBy, "replacement": Replacement, "orders": int, "branching": str}
         values = {}
         for option, text in options.items():
@@ -124,7 +125,7 @@ class Credit:
         if self.name == "shared":
             return shared_QGC
         if self.name == "tree":
-            return rollout.each_call_of_tree(terminal_QG)
+            return rollout.over_leaves(shared_QGC)
         nodes = rollout.topology.nodes
         of_node = [[call for call, (_, speaker) in enumerate(calls) if speaker == node] for node in nodes]
         if self.name == "shapley":

@@ -28,14 +28,13 @@ from .algorithm import Algorithm, make_algorithm
 from .backbone import Backbone
 from .config import TrainConfig
 from .credit import Credit
+from .experience import credited, play
 from .memory import free_memory, kept_for_backward
 from .network import Network
 from .packing import MicroBatch, TrainSample, pack
-from .replay import Replay
-from .resolve import check_split, longest_message, make_network
-from .rollout import Rollout, SamplingPolicy, calls_of, leaves_of, roll_out
+from .resolve import checked, longest_message, make_network
+from .rollout import Rollout, calls_of, leaves_of
 from .sampling import chunk_limit
-from .seeds import derive, question_indices
 from .validation import GreedyPolicy, validation_size
 
 LARGEST = {"cpu": 4096, "cuda": 16384}  # more tokens at once only cost memory; on a CPU they also leave its caches
@@ -200,14 +199,7 @@ def estimate(
     """
     algorithm = make_algorithm(config.algorithm, config.options) if algorithm is None else algorithm
     task = config.make_task() if task is None else task
-    levels = config.make_levels()
-    for each in (task, *levels.values()):
-        check_split(each)
-        each.check_scoring()
-    algorithm.prepare(
-        samples=config.samples, epochs=config.epochs, max_tokens=longest_message(config, task, *levels.values())
-    )
-    credit = Credit.of(config, algorithm)
+    levels, credit = checked(config, task, algorithm)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     network = None
@@ -322,26 +314,11 @@ class _Measurement:
     def _play(self, count: int) -> _Played:
         """The first `count` questions of the first update."""
         config, network = self.config, self.network
-        indices = question_indices(config.seed, 1, config.questions, self.trained.size("train"))[:count]
         meter = Meter()
         started = time.perf_counter()
-        rollout = roll_out(
-            network,
-            self.trained,
-            [self.trained.question("train", index) for index in indices],
-            config.samples,
-            temperature=config.temperature,
-            seed=derive(config.seed, "sample", 1),
-            max_tokens=config.max_tokens,
-            instructions=config.instructions,
-            meter=meter,
-            branching=self.credit.tree(config.samples, network.topology),
-            dropout=config.message_dropout,
-        )
+        rollout = play(config, network, self.trained, self.credit, 1, meter, questions=count)
         sampled, alone = time.perf_counter(), replace(meter)
-        seed = derive(config.seed, "credit", 1)
-        policy = SamplingPolicy(network, config.temperature, seed, config.max_tokens)
-        self.credit.rewards(rollout, rollout.rewards_QG, Replay(self.trained, policy, config.instructions, meter), seed)
+        credited(config, network, self.trained, self.credit, 1, rollout, rollout.rewards_QG, meter)
         return _Played(rollout, alone, meter, sampled - started, time.perf_counter() - sampled)
 
     def _leaves(self) -> list[int]:

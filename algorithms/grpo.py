@@ -181,11 +181,16 @@ class GRPO(Algorithm):
 
     def _ratio(self, batch: Minibatch) -> Tensor:
         """New over old probability [M, T], of every token or, the same for all of them, of the sequence."""
-        log_ratio_MT = (batch.logprobs_MT - batch.old_logprobs_MT) * batch.mask_MT
         if self.config.ratio == "token":
-            return log_ratio_MT.exp()
+            return token_ratio(batch)
+        log_ratio_MT = (batch.logprobs_MT - batch.old_logprobs_MT) * batch.mask_MT
         mean_M = log_ratio_MT.sum(1) / batch.mask_MT.sum(1)
         return mean_M.exp()[:, None].expand_as(log_ratio_MT)
+
+
+def token_ratio(batch: Minibatch) -> Tensor:
+    """New over old probability of each token [M, T], 1 on padding."""
+    return ((batch.logprobs_MT - batch.old_logprobs_MT) * batch.mask_MT).exp()
 
 
 def clipped_objective(ratio_MT: Tensor, advantages_M1: Tensor, low: float, high: float) -> Tensor:

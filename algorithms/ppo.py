@@ -46,7 +46,7 @@ from neuromas_env.topology import Topology
 
 from .algorithm import Algorithm, FloatArray, Minibatch, policy_gradient_loss
 from .critic import Critic, Prompt
-from .grpo import clipped_objective, ratio_statistics
+from .grpo import clipped_objective, ratio_statistics, token_ratio
 from .rollout import Rollout, calls_of
 from .seeds import derive
 
@@ -150,7 +150,7 @@ class ActorCritic(Algorithm):
         estimates_QGC = generalised_advantages(
             rollout.by_call(values_M), rewards_QGC, following, config.gamma, config.gae_lambda
         )
-        advantages_QGC = _over_leaves(rollout, estimates_QGC)
+        advantages_QGC = rollout.over_leaves(estimates_QGC)
         self.seen = Seen(rollout, prompts_M, values_M, values_M + rollout.by_message(advantages_QGC))
         return rollout.each_call(advantages_QGC, _standardised) if config.normalize else advantages_QGC
 
@@ -191,12 +191,12 @@ class PPO(ActorCritic):
 
     def loss(self, batch: Minibatch) -> Tensor:
         config, advantages_M1 = self.config, batch.advantages_M[:, None]
-        objective_MT = clipped_objective(_ratio(batch), advantages_M1, config.clip_low, config.clip_high)
+        objective_MT = clipped_objective(token_ratio(batch), advantages_M1, config.clip_low, config.clip_high)
         return -((objective_MT * batch.mask_MT).sum(1) / batch.denominators_M).sum()
 
     def statistics(self, batch: Minibatch) -> dict[str, Tensor]:
         """`ratio`; `clipped`, 1 where the clipped objective is flat; `kl` of old to new policy."""
-        return ratio_statistics(batch, _ratio(batch), self.config.clip_low, self.config.clip_high)
+        return ratio_statistics(batch, token_ratio(batch), self.config.clip_low, self.config.clip_high)
 
 
 class MAPPO(PPO):
@@ -210,11 +210,6 @@ class MAAC(ActorCritic):
 
     def loss(self, batch: Minibatch) -> Tensor:
         return policy_gradient_loss(batch)
-
-
-def _ratio(batch: Minibatch) -> Tensor:
-    """New over old probability of each token [M, T], 1 on padding."""
-    return ((batch.logprobs_MT - batch.old_logprobs_MT) * batch.mask_MT).exp()
 
 
 # ---------------------------------------------------------------------- advantages
@@ -240,16 +235,6 @@ def generalised_advantages(
             expected_QGC[..., call] += gamma * (values_QGC[..., after] + gae_lambda * expected_QGC[..., after])
             weight_C[call] = gamma * gae_lambda * weight_C[after]
     return expected_QGC + weight_C * rewards_QGC
-
-
-def _over_leaves(rollout: Rollout, values_QGC: FloatArray) -> FloatArray:
-    """The mean over the episodes that share each message; the values themselves without a tree."""
-    Q, G, _ = values_QGC.shape
-    columns = [
-        values_QGC[..., call].reshape(Q, G // leaves, leaves).mean(axis=2).repeat(leaves, axis=1)
-        for call, leaves in enumerate(rollout.leaves_C)
-    ]
-    return np.stack(columns, axis=2)
 
 
 def _standardised(advantages_QG: FloatArray) -> FloatArray:

@@ -70,6 +70,22 @@ def check_split(task: Task) -> None:
         )
 
 
+def checked(config: TrainConfig, task: Task, algorithm: Algorithm) -> tuple[dict[str, Task], Credit]:
+    """The levels of the curriculum and the credit assignment, once all is known to go together.
+
+    Raises UsageError for what does not: a task without training questions, answers that cannot be judged here, an
+    algorithm that cannot learn from such batches.
+    """
+    levels = config.make_levels()
+    for each in (task, *levels.values()):
+        check_split(each)
+        each.check_scoring()
+    algorithm.prepare(
+        samples=config.samples, epochs=config.epochs, max_tokens=longest_message(config, task, *levels.values())
+    )
+    return levels, Credit.of(config, algorithm)
+
+
 def training_splits(task: Task) -> dict[str, str]:
     """The hashes of the splits that a run learns from and is validated on, where these are read from data."""
     if not task.trains_on_data:

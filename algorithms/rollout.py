@@ -125,13 +125,14 @@ class Rollout:
         values_M: FloatArray = values_QGC.reshape(-1, values_QGC.shape[2])[self.episode_M, self.call_M]
         return values_M
 
-    def each_call_of_tree(self, rewards_QG: FloatArray) -> FloatArray:
-        """The mean reward [Q, G, C] of the episodes that share each message."""
-        Q, G = rewards_QG.shape
-        means = [
-            rewards_QG.reshape(Q, G // leaves, leaves).mean(axis=2).repeat(leaves, axis=1) for leaves in self.leaves_C
+    def over_leaves(self, values_QGC: FloatArray) -> FloatArray:
+        """The mean [Q, G, C] over the episodes that share each message; the values themselves without a tree."""
+        Q, G, _ = values_QGC.shape
+        columns = [
+            values_QGC[..., call].reshape(Q, G // leaves, leaves).mean(axis=2).repeat(leaves, axis=1)
+            for call, leaves in enumerate(self.leaves_C)
         ]
-        return np.stack(means, axis=2)
+        return np.stack(columns, axis=2)
 
     def each_call(self, values_QGC: FloatArray, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
         """`function` of the values [Q, G'] of each call's G' own messages, one call at a time, as [Q, G, C]."""

@@ -32,6 +32,7 @@ from .config import TrainConfig
 from .credit import Credit
 from .diagnostics import node_statistics
 from .errors import NotFiniteError, TrainingError, TrainingStopped
+from .experience import credited, play
 from .files import exclusive
 from .interrupt import StopRequest
 from .learner import Additions, StepReport, learn
@@ -39,13 +40,11 @@ from .metrics import MetricsLog, Row, import_wandb
 from .network import Network
 from .optimizer import StackedAdam
 from .progress import Reporter
-from .replay import Replay
 from .resampling import with_signal
-from .resolve import check_split, longest_message, make_network, record_of
-from .rollout import Rollout, SamplingPolicy, leaves_of, roll_out
+from .resolve import checked, longest_message, make_network, record_of
+from .rollout import Rollout, leaves_of
 from .run import Run, check_free, create_run, reopen_run, stopping_whole
 from .schedule import learning_rate
-from .seeds import derive, question_indices
 from .shaping import Shaping
 from .validation import validate, validation_size
 
@@ -80,15 +79,8 @@ def train(
     if task is not None and config.curriculum is not None:
         raise UsageError("a curriculum makes its own tasks: give the name of a (registered) task, and no Task object")
     task = config.make_task() if task is None else task
-    levels = config.make_levels()
+    levels, credit = checked(config, task, algorithm)
     config = replace(config, task=task.name, algorithm=algorithm.name)
-    for each in (task, *levels.values()):
-        check_split(each)
-        each.check_scoring()
-    algorithm.prepare(
-        samples=config.samples, epochs=config.epochs, max_tokens=longest_message(config, task, *levels.values())
-    )
-    credit = Credit.of(config, algorithm)
     if config.wandb is not None:
         import_wandb()
     threads = torch.get_num_threads()
@@ -121,9 +113,7 @@ def fitting_micro_batch(config: TrainConfig, task: Task, network: Network, algor
     """How many tokens of this run's own prompts and messages fit into memory at once in training."""
     from .estimate import find_micro_batch_tokens
 
-    questions = [task.question("train", index) for index in question_indices(config.seed, 1, 1, task.size("train"))]
-    rollout = roll_out(network, task, questions, config.samples, temperature=config.temperature, seed=config.seed,
-                       max_tokens=config.max_tokens, instructions=config.instructions)  # fmt: skip
+    rollout = play(config, network, task, Credit(), 1, questions=1)
     return find_micro_batch_tokens(network, rollout.samples, whole=algorithm.whole_questions)
 
 
@@ -299,36 +289,20 @@ class Trainer:
             final=config.final_learning_rate,
         )
 
+    @property
+    def trained_task(self) -> Task:
+        """What is trained on: the task, or the level that the curriculum has reached."""
+        return self.levels[self.curriculum.level] if self.curriculum else self.task
+
     def _roll_out(self, update: int, number: int, meter: Meter) -> Rollout:
-        """The batch of an update; with `number` above 0, a further one in place of questions without signal."""
-        config, curriculum = self.config, self.curriculum
-        task = self.levels[curriculum.level] if curriculum else self.task
-        questions, sample = config.seed, derive(config.seed, "sample", update)
-        if number:
-            questions, sample = derive(questions, "resample", number), derive(sample, "resample", number)
-        indices = question_indices(questions, update, config.questions, task.size("train"))
-        return roll_out(
-            self.network,
-            task,
-            [task.question("train", index) for index in indices],
-            config.samples,
-            temperature=config.temperature,
-            seed=sample,
-            max_tokens=config.max_tokens,
-            instructions=config.instructions,
-            meter=meter,
-            branching=self.credit.tree(config.samples, self.network.topology),
-            dropout=config.message_dropout,
-        )
+        return play(self.config, self.network, self.trained_task, self.credit, update, meter, number=number)
 
     def _credit(self, update: int, rollout: Rollout, meter: Meter) -> FloatArray:
-        """The reward [Q, G, C] of every message, from the reward of the answer."""
-        config, curriculum = self.config, self.curriculum
-        seed = derive(config.seed, "credit", update)
-        policy = SamplingPolicy(self.network, config.temperature, seed, config.max_tokens)
-        task = self.levels[curriculum.level] if curriculum else self.task
-        replay = Replay(task, policy, config.instructions, meter)
-        rewards_QGC = self.credit.rewards(rollout, self.shaping.terminal(rollout), replay, seed)
+        """The reward [Q, G, C] of every message, from the reward of the answer, less what the message costs."""
+        terminal_QG = self.shaping.terminal(rollout)
+        rewards_QGC = credited(
+            self.config, self.network, self.trained_task, self.credit, update, rollout, terminal_QG, meter
+        )
         return rewards_QGC - self.shaping.costs(rollout)
 
     def _node_columns(

@@ -39,7 +39,6 @@ from neuromas_env.topology import Topology
 
 from .agentnet_team import EXECUTE, SPLIT, Team, node, worded
 from .base import Context, MethodName, System, Wording
-from .options import whole_number
 from .search import SearchedMethod, Speak
 from .workflow import Node, workflow
 
@@ -66,11 +65,11 @@ class AgentNet(SearchedMethod):
 
     def __init__(self, spec: MethodName) -> None:
         super().__init__(spec)
-        self.agents = whole_number(self, "agents", AGENTS, most=20)
-        self.hops = min(whole_number(self, "hops", HOPS), self.agents - 1)
-        self.memory = whole_number(self, "memory", MEMORY)
-        self.questions = whole_number(self, "questions", QUESTIONS, most=100_000)
-        self.batch = whole_number(self, "batch", BATCH)
+        self.agents = self.whole("agents", AGENTS, most=20)
+        self.hops = min(self.whole("hops", HOPS), self.agents - 1)
+        self.memory = self.whole("memory", MEMORY)
+        self.questions = self.whole("questions", QUESTIONS, most=100_000)
+        self.batch = self.whole("batch", BATCH)
         agents = range(self.agents)
         layers = [[node(agent, part) for part in ("memory", "record") for agent in agents]]
         for hop in range(self.hops):

@@ -220,6 +220,16 @@ class Method(ABC):
             raise UsageError(f"method {str(self.spec)!r}: {option} is a number above 0, not {text!r}")
         return value
 
+    def whole(self, option: str, default: int, least: int = 1, most: int = 1000) -> int:
+        """The value of an option that counts something. Raises UsageError where it is no number from least to most."""
+        text = self.spec.options.get(option)
+        if text is None:
+            return default
+        if not text.isdecimal() or not least <= int(text) <= most:
+            told = f"{option} is a whole number from {least} to {most}, not {text!r}"
+            raise UsageError(f"method {str(self.spec)!r}: {told}")
+        return int(text)
+
     def __str__(self) -> str:
         return str(self.spec)
 

@@ -20,11 +20,10 @@ from itertools import pairwise
 from neuromas_env.node import Incoming, NodeRequest, Policy
 from neuromas_env.topology import Topology
 
-from .base import Context, Method, MethodName, System, Wording
+from .base import Context, MethodName, System, Wording
 from .direct import DIRECT
-from .options import whole_number
 from .self_consistency import TEMPERATURE, vote
-from .workflow import Hears, Node, Reader, workflow
+from .workflow import Hears, Node, Reader, WorkflowMethod, workflow
 
 AGENTS, ROUNDS = 3, 2
 RECONSIDER = (
@@ -42,7 +41,7 @@ def own_answer_last(own: str) -> Hears:
     return heard
 
 
-class Debate(Method):
+class Debate(WorkflowMethod):
     name = "debate"
     summary = "agents answer, hear one another and answer again; the majority decides"
     options = ("agents", "rounds", "temperature")
@@ -55,12 +54,9 @@ class Debate(Method):
     def __init__(self, spec: MethodName) -> None:
         super().__init__(spec)
         self.temperature = self.number("temperature", TEMPERATURE)
-        agents = whole_number(self, "agents", AGENTS, least=2, most=100)
-        rounds = whole_number(self, "rounds", ROUNDS, least=2, most=100)
+        agents = self.whole("agents", AGENTS, least=2, most=100)
+        rounds = self.whole("rounds", ROUNDS, least=2, most=100)
         self.topology: Topology = Topology.layered([agents] * rounds + [1])
-
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
 
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
         worded = self.worded(context)

@@ -33,11 +33,10 @@ from neuromas_env.errors import UsageError
 from neuromas_env.node import Incoming, NodeRequest, Policy
 from neuromas_env.topology import Topology
 
-from .base import Context, Method, MethodName, System, Wording
+from .base import Context, MethodName, System, Wording
 from .direct import DIRECT
-from .options import whole_number
 from .self_consistency import TEMPERATURE
-from .workflow import Node, workflow
+from .workflow import Node, WorkflowMethod, workflow
 
 AGENTS, THRESHOLD = 3, 0.05
 POOLS = ("mean", "max")
@@ -135,7 +134,7 @@ def pool(instruction: str, only_best: bool) -> Node:
     return Node(instruction, hears=hears, computed=computed)
 
 
-class GraphOfAgents(Method):
+class GraphOfAgents(WorkflowMethod):
     name = "goa"
     summary = "agents score each other; answers go from high scores to low, back, and are pooled"
     options = ("agents", "pool", "temperature")
@@ -161,14 +160,11 @@ class GraphOfAgents(Method):
     def __init__(self, spec: MethodName) -> None:
         super().__init__(spec)
         self.temperature = self.number("temperature", TEMPERATURE)
-        self.agents = whole_number(self, "agents", AGENTS, least=2, most=16)
+        self.agents = self.whole("agents", AGENTS, least=2, most=16)
         self.pool = spec.options.get("pool", "mean")
         if self.pool not in POOLS:
             raise UsageError(f"method {str(spec)!r}: pool is one of {', '.join(POOLS)}, not {self.pool!r}")
         self.topology: Topology = goa_topology(self.agents)
-
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
 
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
         worded, only_best = self.worded(context), self.pool == "max"

@@ -33,7 +33,6 @@ from neuromas_env.task import Question
 from neuromas_env.topology import Topology
 
 from .base import Context, MethodName, System, Wording
-from .options import whole_number
 from .search import SearchedMethod, Speak
 from .workflow import Node, workflow
 
@@ -72,9 +71,9 @@ class GPTSwarm(SearchedMethod):
 
     def __init__(self, spec: MethodName) -> None:
         super().__init__(spec)
-        self.agents = whole_number(self, "agents", AGENTS, most=100)
-        self.iterations = whole_number(self, "iterations", ITERATIONS, most=100_000)
-        self.batch = whole_number(self, "batch", BATCH)
+        self.agents = self.whole("agents", AGENTS, most=100)
+        self.iterations = self.whole("iterations", ITERATIONS, most=100_000)
+        self.batch = self.whole("batch", BATCH)
         self.learning_rate = self.number("learning_rate", LEARNING_RATE)
         self.topology: Topology = Topology.parse("-".join(["1"] * (self.agents + 1)) + "/all")
 

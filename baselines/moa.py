@@ -22,11 +22,10 @@ from typing import ClassVar
 from neuromas_env.node import Policy
 from neuromas_env.topology import Topology
 
-from .base import Context, Method, MethodName, System, Wording
+from .base import Context, MethodName, System, Wording
 from .direct import DIRECT
-from .options import whole_number
 from .self_consistency import TEMPERATURE, vote_topology
-from .workflow import Node, workflow
+from .workflow import Node, WorkflowMethod, workflow
 
 LAYERS, PROPOSERS = 3, 4
 SAMPLES = 6
@@ -36,7 +35,7 @@ COMBINE = (
 )
 
 
-class MixtureOfAgents(Method):
+class MixtureOfAgents(WorkflowMethod):
     name = "moa"
     summary = "layers of proposers that improve on all answers of the layer before, and one aggregator"
     options: ClassVar[Sequence[str]] = ("layers", "proposers", "temperature")
@@ -52,11 +51,8 @@ class MixtureOfAgents(Method):
         self.topology: Topology = self.network()
 
     def network(self) -> Topology:
-        layers = whole_number(self, "layers", LAYERS, least=2)
-        return Topology.layered([whole_number(self, "proposers", PROPOSERS)] * (layers - 1) + [1])
-
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
+        layers = self.whole("layers", LAYERS, least=2)
+        return Topology.layered([self.whole("proposers", PROPOSERS)] * (layers - 1) + [1])
 
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
         worded = self.worded(context)

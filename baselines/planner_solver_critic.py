@@ -20,10 +20,10 @@ from collections.abc import Callable
 from neuromas_env.node import NodeRequest, Policy
 from neuromas_env.topology import Edge, Topology
 
-from .base import Context, Method, MethodName, System, Wording
+from .base import Context, MethodName, System, Wording
 from .direct import DIRECT
 from .self_refine import is_content
-from .workflow import Node, workflow
+from .workflow import Node, WorkflowMethod, workflow
 
 ROUNDS = 2
 ROLES = ("planner", "solver", "critic")
@@ -51,8 +51,9 @@ def last_solution(request: NodeRequest) -> str:
     return solutions[contents.index(True) if True in contents else -1]
 
 
-class PlannerSolverCritic(Method):
+class PlannerSolverCritic(WorkflowMethod):
     name = "planner-solver-critic"
+    greedy = True
     summary = "a plan, a solution and a critique, again until the critic is content"
     counts = True
     wordings = {  # noqa: RUF012 - never written to
@@ -76,15 +77,7 @@ class PlannerSolverCritic(Method):
     def example(cls) -> str:
         return "planner-solver-critic@2"
 
-    @property
-    def deterministic(self) -> bool:
-        return True
-
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
-
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
-        """The network on the frozen backbone, or on whoever speaks."""
         worded = self.worded(context)
         *speakers, answer = self.topology.nodes
         nodes = {node: Node(worded[node.partition("_")[0]], computed=skipped) for node in speakers}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from .plot import arrange, count
+from .plot import arrange, count, plain_name
 from .results import Outcomes, Row, paired_difference
 
 COLUMNS = (
@@ -42,9 +41,7 @@ def print_table(rows: Sequence[Row], console: Console, title: str) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in arrange(rows):
         silenced = row.extra.get("silenced_name")
-        name = f"  └ {silenced}" if silenced else re.sub(":run=[^ ]*", "", row.method)
-        if row.extra.get("samples") and "@" not in name:
-            name += f" ({row.extra['samples']:g})"
+        name = f"  └ {silenced}" if silenced else plain_name(row)
         training = row.extra.get("training_seconds")
         table.add_row(
             name,

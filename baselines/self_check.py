@@ -29,9 +29,9 @@ from neuromas_env.errors import UsageError
 from neuromas_env.node import Incoming, NodeRequest, Policy
 from neuromas_env.topology import Edge, Topology
 
-from .base import Context, Method, MethodName, System, Wording
+from .base import Context, MethodName, System, Wording
 from .direct import DIRECT
-from .workflow import Computed, Node, Reader, workflow
+from .workflow import Computed, Node, Reader, WorkflowMethod, workflow
 
 SOLUTIONS = 3
 STEPS = 4
@@ -98,7 +98,7 @@ def checking_topology(solutions: int, steps: int) -> Topology:
     return Topology.from_edges([*nodes, "vote"], edges, "vote")
 
 
-class SelfCheck(Method):
+class SelfCheck(WorkflowMethod):
     name = "self-check"
     summary = "each step of n solutions is derived again and compared; the solutions vote by what held"
     counts = True
@@ -126,11 +126,7 @@ class SelfCheck(Method):
     def example(cls) -> str:
         return "self-check@3"
 
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
-
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
-        """The network on the frozen backbone, or on whoever speaks."""
         worded, heat, nodes = self.worded(context), self.temperature, {}
         aim = _where_checked(None if worded["aim"] else lambda request: "")
         compare = _where_checked(None if worded["compare"] else _same_words)

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from neuromas_env.node import NodeRequest, Policy
 from neuromas_env.topology import Topology
 
-from .base import Context, Method, MethodName, System, Wording
-from .workflow import Node, workflow
+from .base import Context, MethodName, System, Wording
+from .workflow import Node, WorkflowMethod, workflow
 
 ROUNDS = 4
 CONTENT = "correct"
@@ -49,8 +49,9 @@ def settled(request: NodeRequest) -> bool:
     return any(is_content(message.text) for message in request.messages[1::2])
 
 
-class SelfRefine(Method):
+class SelfRefine(WorkflowMethod):
     name = "self-refine"
+    greedy = True
     summary = "a draft, then feedback and refinement until the feedback is content"
     counts = True
     wordings = {  # noqa: RUF012 - never written to
@@ -69,15 +70,7 @@ class SelfRefine(Method):
     def example(cls) -> str:
         return "self-refine@4"
 
-    @property
-    def deterministic(self) -> bool:
-        return True
-
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
-
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
-        """The network on the frozen backbone, or on whoever speaks."""
         worded = self.worded(context)
         draft, *rest = self.topology.nodes
         nodes = {draft: Node(worded["draft"])}

@@ -24,9 +24,9 @@ from collections.abc import Callable
 from neuromas_env.node import NodeRequest, Policy
 from neuromas_env.topology import Edge, Topology
 
-from .base import Context, Method, MethodName, System, Wording
+from .base import Context, MethodName, System, Wording
 from .direct import DIRECT
-from .workflow import Node, workflow
+from .workflow import Node, WorkflowMethod, workflow
 
 TURNS = 3
 WORKERS = ("solver", "reasoner", "checker")
@@ -81,8 +81,9 @@ def last_work(request: NodeRequest) -> str:
     return said[[node for node in chosen(request) if node != FINISH][-1]]
 
 
-class Supervisor(Method):
+class Supervisor(WorkflowMethod):
     name = "supervisor"
+    greedy = True
     summary = "a supervisor sends the question to one worker after the other, until it is finished"
     counts = True
     wordings = {  # noqa: RUF012 - never written to
@@ -115,15 +116,7 @@ class Supervisor(Method):
     def example(cls) -> str:
         return "supervisor@3"
 
-    @property
-    def deterministic(self) -> bool:
-        return True
-
-    def prepare(self, context: Context) -> System:
-        return self.system(context)
-
     def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
-        """The network on the frozen backbone, or on whoever speaks."""
         worded = self.worded(context)
         *speakers, answer = self.topology.nodes
         nodes = {}

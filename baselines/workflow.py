@@ -16,16 +16,17 @@ what a node computes is metered as no call and no token.
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from neuromas_env.errors import UnknownNameError
 from neuromas_env.node import Incoming, Message, NodeRequest, Policy
 from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
 
-from .base import Context, Sampled, System
+from .base import Context, Method, Sampled, System
 
 if TYPE_CHECKING:
     from algorithms.backbone import Backbone
@@ -94,6 +95,24 @@ def workflow(
     whole = {node: nodes.get(node, Node()) for node in topology.nodes}
     instructions = {node: part.instruction for node, part in whole.items() if part.instruction}
     return System(topology, Workflow(whole, speak or frozen(context.backbone, context.seed)), instructions)
+
+
+class WorkflowMethod(Method):
+    """A hand-designed system: subclasses say in `system` what it is made of."""
+
+    greedy: ClassVar[bool] = False
+    """Whether no node of it samples, so that all seeds give the same answers."""
+
+    @property
+    def deterministic(self) -> bool:
+        return self.greedy
+
+    @abstractmethod
+    def system(self, context: Context, speak: Callable[[float], Policy] | None = None) -> System:
+        """The network on the frozen backbone of `context`, or on whoever speaks."""
+
+    def prepare(self, context: Context) -> System:
+        return self.system(context)
 
 
 class Reader:

@@ -143,14 +143,6 @@ def test_with_truncation_ratios_start_from_the_trainer_and_without_from_the_samp
 # ---------------------------------------------------------------------- in the trainer
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        "echo", topology="1-1", out=str(tmp_path / "run"), updates=8, questions=2, samples=4, learning_rate=1e-2,
-        rank=2, validation_questions=4, validation_every=3, checkpoint_every=2, tensorboard=False,
-    )  # fmt: skip
-
-
 def stopped_and_resumed(config: TrainConfig, backbone: Backbone, at: int) -> tuple[bytes, bytes]:
     """metrics.jsonl of a run that was stopped after update `at`, and of one that was not; their adapters are equal."""
 

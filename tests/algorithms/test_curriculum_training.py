@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
+from left_behind import contents
 
 from algorithms.backbone import Backbone, load_backbone
-from algorithms.checkpoint import checkpoints
 from algorithms.config import TrainConfig
 from algorithms.run import Run
 from algorithms.seeds import question_indices
@@ -75,12 +75,6 @@ def config(tmp_path: Path, folder: str) -> TrainConfig:
         learning_rate=1e-2, rank=2, validation_questions=4, validation_every=5, checkpoint_every=2, tensorboard=False,
         curriculum="1,2,3", curriculum_threshold=0.6, curriculum_window=3,
     )  # fmt: skip
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """What must not depend on interruptions: the metrics, the transcripts and the last checkpoint."""
-    files = [run / "metrics.jsonl", *run.glob("transcripts/*"), *checkpoints(run)[-1].path.rglob("*")]
-    return {str(file.relative_to(run)): file.read_bytes() for file in files if file.is_file()}
 
 
 def test_each_update_trains_on_the_level_that_the_rewards_before_it_have_earned(config, backbone):

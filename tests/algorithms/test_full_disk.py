@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
-from trained_apart import Command, contents, finish, rows
+from left_behind import contents
+from trained_apart import Command, finish, rows
 
 import neuromas_env.transcripts
 from algorithms import adapters, files

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from left_behind import contents
 from torch import Tensor
 
 from algorithms.algorithm import BUILTIN, Algorithm, Minibatch, algorithm_class, make_algorithm
 from algorithms.backbone import Backbone
-from algorithms.checkpoint import checkpoints
 from algorithms.config import TrainConfig
 from algorithms.errors import NotFiniteError, TrainingStopped
 from algorithms.grpo import DAPO, GRPO, CISPOConfig, DAPOConfig, GRPOConfig
@@ -479,17 +479,8 @@ def test_a_later_pass_that_is_no_number_undoes_the_earlier_ones(experience):
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        "long-echo", topology="1-1", out=str(tmp_path / "run"), updates=5, questions=3, samples=4, learning_rate=1e-2,
-        rank=2, validation_questions=4, validation_every=3, checkpoint_every=2, tensorboard=False, seed=1,
-    )  # fmt: skip
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """What must not depend on interruptions: the metrics and the last checkpoint."""
-    files = [run / "metrics.jsonl", *checkpoints(run)[-1].path.rglob("*")]
-    return {str(file.relative_to(run)): file.read_bytes() for file in files if file.is_file()}
+def config(config: TrainConfig) -> TrainConfig:
+    return replace(config, task="long-echo", updates=5, questions=3, seed=1)
 
 
 @pytest.mark.parametrize("name", ["rloo", *FAMILY])

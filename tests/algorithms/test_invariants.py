@@ -7,7 +7,6 @@ questions without signal, and nodes that hear several others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from algorithms.credit import Credit
 from algorithms.learner import Additions, backward
 from algorithms.network import Network
 from algorithms.replay import Replay
+from algorithms.resampling import chosen
 from algorithms.rollout import Rollout, SamplingPolicy, roll_out
 from neuromas_env.topology import Topology
 
@@ -111,7 +111,7 @@ def test_one_batch_of_eight_questions_is_eight_batches_of_one_accumulated(name, 
     whole_NP = gradient(network, algorithm, rollout, 10**6)
     added_NP = torch.zeros_like(whole_NP)
     for question in range(QUESTIONS):
-        single = only(rollout, [question])
+        single = chosen(rollout, [question])
         part_NP = gradient(network, algorithm, single, 10**6)
         for node in range(2):
             mine, all_ = (
@@ -124,37 +124,13 @@ def test_one_batch_of_eight_questions_is_eight_batches_of_one_accumulated(name, 
     assert apart(added_NP, whole_NP) < 1e-6
 
 
-def only(rollout: Rollout, questions: Sequence[int]) -> Rollout:
-    """The part of a rollout that belongs to `questions`, in this order."""
-    samples = rollout.rewards_QG.shape[1]
-    episodes = [question * samples + g for question in questions for g in range(samples)]
-    place = {episode: index for index, episode in enumerate(episodes)}
-    rows = sorted(
-        (row for row, episode in enumerate(rollout.episode_M.tolist()) if episode in place),
-        key=lambda row: (int(rollout.call_M[row]), place[int(rollout.episode_M[row])]),
-    )
-    return replace(
-        rollout,
-        questions=[rollout.questions[question] for question in questions],
-        scores=[rollout.scores[episode] for episode in episodes],
-        rewards_QG=rollout.rewards_QG[list(questions)],
-        turns=[rollout.turns[row] for row in rows],
-        samples=[replace(rollout.samples[row], group=place[int(rollout.episode_M[row])] // samples) for row in rows],
-        episode_M=np.array([place[int(rollout.episode_M[row])] for row in rows]),
-        node_M=rollout.node_M[rows],
-        call_M=rollout.call_M[rows],
-        truncated_M=rollout.truncated_M[rows],
-        heard={(place[e], call): text for (e, call), text in rollout.heard.items() if e in place},
-    )
-
-
 @pytest.mark.parametrize("name", BUILTIN)
 def test_the_order_of_questions_does_not_matter(name, backbone):
     network, rollout = played(backbone, "2-1", make_algorithm(name))
     algorithm = prepared(name, network)
     whole_NP = gradient(network, algorithm, rollout, 500)
     for seed in range(2):
-        shuffled = only(rollout, np.random.default_rng(seed).permutation(QUESTIONS).tolist())
+        shuffled = chosen(rollout, np.random.default_rng(seed).permutation(QUESTIONS).tolist())
         assert apart(gradient(network, algorithm, shuffled, 500), whole_NP) < 1e-6
 
 

@@ -16,11 +16,12 @@ import oracle
 import pytest
 import tiny_models
 import torch
+from left_behind import contents
 from torch import Tensor
 
 from algorithms.algorithm import Minibatch, make_algorithm
 from algorithms.backbone import Backbone
-from algorithms.checkpoint import ALGORITHM, checkpoints
+from algorithms.checkpoint import ALGORITHM
 from algorithms.config import TrainConfig
 from algorithms.critic import Critic
 from algorithms.errors import NotFiniteError, TrainingError, TrainingStopped
@@ -183,7 +184,8 @@ def test_messages_that_share_a_step_share_the_joint_value_and_not_their_own(play
 @pytest.mark.parametrize("name", NAMES)
 def test_in_a_tree_a_shared_message_has_the_mean_advantage_of_what_follows(name, played):
     network, rollout = played("1-1-1", samples=12, branching=[3, 2, 2])
-    rewards_QGC = rollout.each_call_of_tree(np.random.default_rng(2).normal(size=(3, 12)))
+    terminal_QG1 = np.random.default_rng(2).normal(size=(3, 12, 1))
+    rewards_QGC = rollout.over_leaves(np.repeat(terminal_QG1, len(rollout.leaves_C), axis=2))
     algorithm = bound(name, network, normalize=False)
     advantages_QGC = algorithm.assign(rollout, rewards_QGC)
     assert len(algorithm.seen.prompts_M) == len(rollout.turns) == 3 * (3 + 6 + 12)
@@ -382,17 +384,8 @@ class Poisoned(PPO):
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        "long-echo", topology="1-1", out=str(tmp_path / "run"), updates=5, questions=3, samples=4, learning_rate=1e-2,
-        rank=2, validation_questions=4, validation_every=3, checkpoint_every=2, tensorboard=False, seed=1,
-    )  # fmt: skip
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """What must not depend on interruptions: the metrics and the last checkpoint, the critic's tensors among it."""
-    files = [run / "metrics.jsonl", *checkpoints(run)[-1].path.rglob("*")]
-    return {str(file.relative_to(run)): file.read_bytes() for file in files if file.is_file()}
+def config(config: TrainConfig) -> TrainConfig:
+    return replace(config, task="long-echo", updates=5, questions=3, seed=1)
 
 
 @pytest.mark.parametrize("name", NAMES)

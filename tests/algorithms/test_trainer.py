@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from left_behind import contents
 
 from algorithms.algorithm import register_algorithm
 from algorithms.backbone import Backbone, load_backbone
@@ -30,21 +31,6 @@ from neuromas_env.errors import UsageError
 from neuromas_env.transcripts import replay
 
 ECHO = tiny_models.Echo()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        "echo", topology="1-1", out=str(tmp_path / "run"), updates=8, questions=2, samples=4, learning_rate=1e-2,
-        rank=2, validation_questions=4, validation_every=3, checkpoint_every=2, tensorboard=False,
-    )  # fmt: skip
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """What must not depend on interruptions: the metrics, the transcripts and the last checkpoint."""
-    last = checkpoints(run)[-1].path
-    files = [run / "metrics.jsonl", *run.glob("transcripts/*"), *last.rglob("*")]
-    return {str(file.relative_to(run)): file.read_bytes() for file in files if file.is_file()}
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import tiny_models
+from left_behind import contents
 
-from algorithms.checkpoint import checkpoints
 from algorithms.run import Run
 from neuromas_env.cli import main
 from neuromas_env.registry import register_task
@@ -73,13 +73,6 @@ class Command:
 def rows(run: Path) -> int:
     path = run / "metrics.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """What must not depend on what happened: the metrics, the transcripts and the last checkpoint."""
-    last = checkpoints(run)[-1].path
-    found = [run / "metrics.jsonl", *run.glob("transcripts/*"), *last.rglob("*")]
-    return {str(file.relative_to(run)): file.read_bytes() for file in found if file.is_file()}
 
 
 def finish(backbone: str, run: Path, *options: str) -> dict[str, bytes]:
