@@ -42,6 +42,7 @@ BUILTIN = {
     "mappo": "ppo:MAPPO",
     "maac": "ppo:MAAC",
     "malt": "malt:MALT",
+    "sft": "sft:SFT",
 }
 _registered: dict[str, type[Algorithm]] = {}
 

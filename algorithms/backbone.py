@@ -22,7 +22,7 @@ from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from neuromas_env.errors import BackboneError
 
@@ -250,22 +250,27 @@ def _quiet(local: bool) -> Iterator[None]:
 
 
 def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu") -> Backbone:
-    """Load a backbone by name: "nano" (embedded), a local folder, or an id of the Hugging Face hub.
+    """Load a backbone by name: "nano" (embedded), a local folder, or an id of the Hugging Face hub, which a revision
+    may follow ("Qwen/Qwen3-0.6B@c1899de").
 
     Raises BackboneError, in one line, when it cannot be reached, read or used.
     """
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise BackboneError(f"unknown dtype {dtype!r}: float32, bfloat16 or float16")
-    source = str(NANO_FOLDER) if name == NANO else name
+    source, revision = str(NANO_FOLDER) if name == NANO else name, None
+    if not Path(source).exists() and "@" in source:
+        source, _, revision = source.partition("@")
     if name == NANO and not NANO_FOLDER.is_dir():
         raise BackboneError(
             "the embedded backbone is missing from this installation; `neuromas pretrain-nano` makes it"
         )
     try:
         with _quiet(local=Path(source).is_dir()):
-            config = AutoConfig.from_pretrained(source)
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            model: Any = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=getattr(torch, dtype))
+            config = AutoConfig.from_pretrained(source, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                source, config=config, revision=revision, dtype=getattr(torch, dtype)
+            )
         model.to(device)
         if model.device.type == "cpu":
             keep_freed_memory()
@@ -273,9 +278,18 @@ def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu")
         reason = " ".join(str(error).split())[:300]
         raise BackboneError(
             f"cannot load backbone {name!r} (known: {NANO!r}, a folder with a Hugging Face model, or a hub id that "
-            f"can be reached): {reason}"
+            f"can be reached, with @REVISION if wanted): {reason}"
         ) from error
-    return Backbone.wrap(model, tokenizer, name, revision=getattr(config, "_commit_hash", None) or "")
+    return Backbone.wrap(model, tokenizer, name if revision is None else source, _commit(source, revision))
+
+
+def _commit(source: str, revision: str | None) -> str:
+    """The commit of the hub that a loaded model is of, which its place in the cache tells; "" for a local folder."""
+    if Path(source).is_dir():
+        return ""
+    config = cached_file(source, CONFIG_NAME, revision=revision)
+    snapshot = Path(config or "").parent
+    return snapshot.name if snapshot.parent.name == "snapshots" else ""
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:

@@ -49,11 +49,11 @@ class TrainConfig:
     options: Annotated[dict[str, str], arg(metavar="NAME VALUE ...")] = field(default_factory=dict)
     """Options of the algorithm, as names and values: `--options baseline group normalize false`."""
     credit: Annotated[str | None, arg(metavar="NAME")] = None
-    """How each node's reward comes of the answer's: shared, counterfactual, leave-one-out, shapley or tree."""
+    """How each node's reward comes of the answer's: shared, counterfactual, leave-one-out, shapley, tree, verifier."""
     credit_options: Annotated[dict[str, str], arg(metavar="NAME VALUE ...")] = field(default_factory=dict)
-    """Options of the credit assignment: normalize_by, replacement, orders, branching."""
+    """Options of the credit assignment: normalize_by, replacement, orders, branching, discount."""
     backbone: str = "nano"
-    """The frozen model that all nodes share: `nano` (embedded), a Hugging Face id, or a folder."""
+    """The frozen model that all nodes share: `nano` (embedded), a Hugging Face id (or ID@REVISION), or a folder."""
     seed: int = 0
     """Decides the questions, the initial adapters and every sampled token."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None

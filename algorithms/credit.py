@@ -14,6 +14,11 @@ message did, by playing episodes again (replay.py), where a node that hears what
                     2009). The credits of an episode add up to R less the reward of a silent network.
     tree            the mean reward of the episodes that share n's message: the samples of a question are drawn as a
                     tree (rollout.py), in place of extra calls.
+    verifier        what n's message earns as an answer, together with what is said after it: with v_c the task's score
+                    of the message at step s, v(s') the mean of those at a later step (the last one's is R), and γ the
+                    discount, (v_c + Σ_{s' > s} γ^(s' - s) v(s')) / (1 + Σ γ^(s' - s)). MAPoRL (arXiv 2502.18439)
+                    rewards each turn of a debate by a verifier so, and looks ahead; this form of it is ours, and the
+                    task's scorer stands for its learnt verifier. Only where every message is to be an answer.
 
 An algorithm then turns each node's rewards into advantages as it does with R, node by node, or in one comparison over
 all nodes (`normalize_by network`; for `shared` the two are the same up to the count in a standard deviation, as Dr.MAS,
@@ -39,8 +44,8 @@ from .seeds import derive
 if TYPE_CHECKING:
     from .config import TrainConfig
 
-OWN_OPTION = {"counterfactual": "replacement", "shapley": "orders", "tree": "branching"}
-CREDITS = ("shared", "counterfactual", "leave-one-out", "shapley", "tree")
+OWN_OPTION = {"counterfactual": "replacement", "shapley": "orders", "tree": "branching", "verifier": "discount"}
+CREDITS = ("shared", "counterfactual", "leave-one-out", "shapley", "tree", "verifier")
 NormalizeBy = Literal["node", "network"]
 Replacement = Literal["silence", "sample"]
 
@@ -58,6 +63,8 @@ class Credit:
     """Of `shapley`: sampled orders of the nodes, of each episode."""
     branching: str = ""
     """Of `tree`: how often each step goes on, such as 2-2-2; without it, the most even tree of the samples."""
+    discount: float = 1.0
+    """Of `verifier`: what each step further on counts less."""
 
     def __post_init__(self) -> None:
         if self.name not in CREDITS:
@@ -68,6 +75,8 @@ class Credit:
                                  f"(accepted: {', '.join(accepted)})")  # fmt: skip
         if self.orders < 1:
             raise UsageError(f"the option 'orders' of credit cannot be {self.orders} (accepted: a whole number from 1)")
+        if not 0 <= self.discount <= 1:
+            raise UsageError(f"the option 'discount' of credit cannot be {self.discount} (accepted: 0 to 1)")
         if self.branching and not all(part.isdecimal() for part in self.branching.split("-")):
             raise UsageError(
                 f"the option 'branching' of credit cannot be {self.branching!r} (accepted: whole numbers such as 2-2-2)"
@@ -77,7 +86,13 @@ class Credit:
     def make(cls, name: str, options: Mapping[str, str]) -> Credit:
         """The credit assignment `name` with options as typed; each may be given only where it is read."""
         known = ["normalize_by", *([OWN_OPTION[name]] if name in OWN_OPTION else [])]
-        kinds = {"normalize_by": NormalizeBy, "replacement": Replacement, "orders": int, "branching": str}
+        kinds = {
+            "normalize_by": NormalizeBy,
+            "replacement": Replacement,
+            "orders": int,
+            "branching": str,
+            "discount": float,
+        }
         values = {}
         for option, text in options.items():
             if name in CREDITS and option not in known:
@@ -126,6 +141,8 @@ class Credit:
             return shared_QGC
         if self.name == "tree":
             return rollout.over_leaves(shared_QGC)
+        if self.name == "verifier":
+            return _verified(rollout, terminal_QG, replay, self.discount)
         nodes = rollout.topology.nodes
         of_node = [[call for call, (_, speaker) in enumerate(calls) if speaker == node] for node in nodes]
         if self.name == "shapley":
@@ -155,6 +172,25 @@ class Credit:
             return algorithm.assign(rollout, rewards_QGC)
         Q, G, C = rewards_QGC.shape
         return algorithm.advantages(rewards_QGC.reshape(Q, G * C)).reshape(Q, G, C)
+
+
+def _verified(rollout: Rollout, terminal_QG: FloatArray, replay: Replay, discount: float) -> FloatArray:
+    """What every message earns as an answer, averaged with what is said after it, [Q, G, C]."""
+    G = rollout.rewards_QG.shape[1]
+    step_C = np.array([step for step, _ in calls_of(rollout.topology)])
+    own_M = [
+        replay.task.score(rollout.questions[turn.request.episode // G], turn.message.text).value
+        for turn in rollout.turns
+    ]
+    own_QGC = rollout.by_call(np.array(own_M, dtype=np.float64).reshape(len(rollout.turns)))
+    own_QGC[..., -1] = terminal_QG
+    mean_QGS = np.stack([own_QGC[..., step_C == step].mean(axis=-1) for step in range(step_C.max() + 1)], axis=-1)
+    earned_QGC = np.empty_like(own_QGC)
+    for call, step in enumerate(step_C):
+        weights_S = discount ** np.arange(1, mean_QGS.shape[-1] - step)
+        later_QG = (mean_QGS[..., step + 1 :] * weights_S).sum(axis=-1)
+        earned_QGC[..., call] = (own_QGC[..., call] + later_QG) / (1 + weights_S.sum())
+    return earned_QGC
 
 
 def _shapley(

@@ -161,10 +161,13 @@ class Network:
                 raise CheckpointError(f"{folder} is not a network of version {VERSION} or before")
             topology = Topology.from_json(description["topology"])
             name, rank, alpha = description["backbone"], int(description["rank"]), float(description["alpha"])
+            revision = description.get("revision") or ""
             targets, variant = tuple(description.get("targets", ())), description.get("variant", "lora")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"cannot read the network in {folder}: {error}") from error
-        network = cls.create(topology, name if backbone is None else backbone, rank, alpha, 0, targets, variant)
+        if backbone is None:
+            backbone = f"{name}@{revision}" if revision else name
+        network = cls.create(topology, backbone, rank, alpha, 0, targets, variant)
         network.load_adapters(folder)
         return network
 

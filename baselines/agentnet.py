@@ -9,7 +9,8 @@ was learnt is frozen before the first question is asked, so that every episode c
 
 On the environment forwarding is unrolled: every agent has a router and a solver at each hop, and those that a question
 does not reach make no call. Memories are free nodes. A question costs a call for each router that had a choice and for
-each solver reached: with 3 agents 2 calls (execute) to 5 (split, split, execute). What was chosen, and why:
+each solver reached: with 3 agents 2 calls (execute) to 5 (split, split, execute), and 1 where the first agent has no
+edge left. What was chosen, and why:
 
 1. Three agents, at most 3 hops, a memory of 40, and 3 examples, as in the original's configuration for BIG-bench hard;
    100 training questions as there, in batches of 10 that see the same state, where the original goes one by one.

@@ -46,6 +46,11 @@ BUILTIN = {
     "gptswarm": "gptswarm:GPTSwarm",
     "agentnet": "agentnet:AgentNet",
     "single-rl": "single_rl:SingleRL",
+    "sft": "sft:SFT",
+    "malt": "malt:MALT",
+    "magrpo": "magrpo:MAGRPO",
+    "collm-cc": "collm_cc:CoLLMCC",
+    "maporl": "maporl:MAPoRL",
     "neuromas": "neuromas:TrainedNetwork",
     "untrained": "neuromas:UntrainedNetwork",
 }

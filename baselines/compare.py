@@ -32,9 +32,10 @@ from neuromas_env.transcripts import TranscriptWriter
 
 from .base import Context, Method, make_method, method_factory
 from .evaluate import ask, make_row
+from .neuromas import TrainedNetwork
 from .results import Outcomes, Row, aggregate
 from .self_consistency import SelfConsistency
-from .training import TrainedMethod, digest, run_method, slug
+from .training import digest, run_method, slug
 from .workers import train_all
 
 if TYPE_CHECKING:
@@ -90,13 +91,13 @@ class Comparison:
     def compared(self) -> Method | None:
         """The trained method whose budgets the others get: the first network, else the first trained method."""
         trained = [method for method in self.methods if method.trained]
-        networks = [method for method in trained if method.topology is not None and method.topology.num_nodes > 1]
+        networks = [m for m in trained if isinstance(m, TrainedNetwork) and m.topology.num_nodes > 1]
         return next(iter(networks or trained), None)
 
     def context(self, seed: int, token_budget: float | None = None) -> Context:
         training = dataclasses.replace(self.training, seed=seed, topology=DEFAULT_NETWORK)
         network, compared = self.compared, training
-        if isinstance(network, TrainedMethod) and network.topology.num_nodes > 1:
+        if isinstance(network, TrainedNetwork) and network.topology.num_nodes > 1:
             compared = network.run.config if network.run else network.training_config(training, training)
         return Context(
             self.task,

@@ -77,7 +77,7 @@ def prepare(
         problem.max_message_tokens = min(own_limit, given.message_tokens or own_limit)
         found = frozen_task(given, problem, questions)
         check_frozen(given, found, given.label)
-        name = backbone or plan.backbone.name
+        name = backbone or plan.backbone.pinned
         typed = asked_as(data, given.difficulty, given.options, allowed)
         training = protocol_training(problem, name, {**plan.train, **given.train}, typed, plan.backbone.dtype)
         if problem.max_message_tokens < own_limit:  # training makes a task of its own
@@ -85,7 +85,7 @@ def prepare(
             training = dataclasses.replace(training, max_tokens=longest)
         asked.append((found, problem, questions, training, row_details(problem, given.split, questions, data,
                                                                        given.difficulty)))  # fmt: skip
-    loaded = load(backbone or plan.backbone.name, plan.backbone.dtype)
+    loaded = load(backbone or plan.backbone.pinned, plan.backbone.dtype)
     frozen = frozen_backbone(plan.backbone, loaded)
     check_frozen(plan.backbone, frozen, f"backbone {loaded.name}")
     comparisons = [

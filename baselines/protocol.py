@@ -64,6 +64,11 @@ class FrozenBackbone:
     revision: str | None = None
     weights: str | None = None
 
+    @property
+    def pinned(self) -> str:
+        """What is loaded: the name, at the revision where one is stated."""
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
 
 @dataclass(frozen=True)
 class Protocol:

@@ -20,6 +20,7 @@ from neuromas_env.node import NodeRequest, Policy
 from neuromas_env.topology import Topology
 
 from .base import Context, MethodName, System, Wording
+from .direct import DIRECT
 from .workflow import Node, WorkflowMethod, workflow
 
 ROUNDS = 4
@@ -59,7 +60,7 @@ class SelfRefine(WorkflowMethod):
         "feedback": Wording(
             "Check the last answer above. If it is right, say only: correct. Otherwise say what is wrong with it."
         ),
-        "refine": Wording("Improve the last answer above by the feedback on it. End with the answer."),
+        "refine": Wording("Improve the last answer above by the feedback on it. End with the answer.", DIRECT),
     }
 
     def __init__(self, spec: MethodName) -> None:

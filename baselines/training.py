@@ -103,7 +103,7 @@ class TrainedMethod(Method):
         others = {name: value for name, value in self.spec.options.items() if name != "run"}
         if others and len(others) < len(self.spec.options):
             raise UsageError(f"method {str(self.spec)!r}: a run that is given takes no training options")
-        with_options(TrainConfig(task="chain"), others)
+        with_options(self.base_config(TrainConfig(task="chain")), others)
 
     @property
     def deterministic(self) -> bool:
@@ -112,6 +112,10 @@ class TrainedMethod(Method):
     @abstractmethod
     def graph(self) -> Topology:
         """The topology that its name says."""
+
+    def base_config(self, training: TrainConfig) -> TrainConfig:
+        """`training` with what the method itself decides: options are read as those of its algorithm."""
+        return training
 
     @abstractmethod
     def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:

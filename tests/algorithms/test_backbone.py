@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import oracle
 import pytest
@@ -176,3 +179,36 @@ def test_half_precision_backbones_speak_and_learn():
     (logprobs_MT * mask_MT).sum().backward()
     assert float(network.adapters.grad_NP.abs().sum()) > 0
     assert logprobs_MT[0].tolist() == pytest.approx(message.logprobs, abs=0.1)
+
+
+def test_a_hub_model_is_loaded_at_its_revision(tmp_path):
+    """In a process of its own, with two revisions in a cache made on the spot and the hub out of reach."""
+    hub = tmp_path / "hub" / "models--some--model"
+    for seed, revision in enumerate(("a" * 40, "b" * 40)):
+        tiny_models.save(hub / "snapshots" / revision, "qwen3", seed)
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text("b" * 40)
+    program = """
+import sys
+from algorithms import Network, load_backbone
+from neuromas_env.errors import BackboneError
+old, new = load_backbone("some/model@" + "a" * 40), load_backbone("some/model")
+assert (old.revision, new.revision) == ("a" * 40, "b" * 40), (old.revision, new.revision)
+assert old.name == new.name == "some/model"
+assert old.weight_hash() != new.weight_hash()
+Network.create("1-1", old).save(sys.argv[1])
+assert Network.load(sys.argv[1]).backbone.weight_hash() == old.weight_hash()  # not what main is today
+try:
+    load_backbone("some/model@" + "c" * 40)
+except BackboneError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "network")],
+        env=os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"cannot load backbone 'some/model@{'c' * 40}'" in done.stdout

@@ -345,3 +345,33 @@ def test_a_silent_channel_shows_in_the_columns_of_its_node():
     assert columns["node_1"]["about_question"] > 0.5
     assert columns["node_1"]["about_answer"] > 0.5
     assert "about_answer" not in columns["node_2"]
+
+
+# ---------------------------------------------------------------------- verifier
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.5, 1.0])
+def test_a_message_earns_its_own_score_and_what_is_said_after_it(discount: float) -> None:
+    """`2x2`: two agents and two rounds, then the output; here a node says its letters alone."""
+    said = {("node_0", 0): 2, ("node_1", 0): 4, ("node_0", 1): 0, ("node_1", 1): 8, ("node_2", 2): 1}
+
+    class Alone(Scripted):
+        def sample(self, requests: Sequence[NodeRequest], temperature: float = 1.0, seed: int = 0) -> list[Message]:
+            texts = ["x" * said[request.agent, request.step] or "!" for request in requests]
+            return [Message(text, (1,), (-1.0,), (1, 2)) for text in texts]
+
+    rollout, replay, meter = played(Alone(Topology.parse("2x2"), one_letter))
+    calls, terminal = meter.calls, 0.5  # of shaped rewards the last step has the shaped one
+    credit = Credit("verifier", discount=discount).rewards(rollout, np.full((1, 2), terminal), replay, 0)
+    g, second = discount, 0.5
+    expected = [
+        (2 / 8 + g * second + g**2 * terminal) / (1 + g + g**2),
+        (4 / 8 + g * second + g**2 * terminal) / (1 + g + g**2),
+        (0 / 8 + g * terminal) / (1 + g),
+        (8 / 8 + g * terminal) / (1 + g),
+        terminal,
+    ]
+    np.testing.assert_allclose(credit, np.broadcast_to(expected, (1, 2, 5)))
+    assert meter.calls == calls  # no message is sampled for it
+    with pytest.raises(UsageError, match="accepted: 0 to 1"):
+        Credit("verifier", discount=1.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -53,6 +53,32 @@ def tokenizer() -> PreTrainedTokenizerFast:
         additional_special_tokens=SPECIAL[3:],
         chat_template=TEMPLATE,
     )
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Every text is known, a token a byte, as to the tokenizers of real chat models."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: index for index, word in enumerate([*SPECIAL, *letters])}
+    fast = Tokenizer(models.BPE(vocabulary, merges=[]))
+    fast.pre_tokenizer, fast.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=fast,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        additional_special_tokens=SPECIAL[3:],
+        chat_template=TEMPLATE,
+    )
+
+
+def save_chat_model(folder: Path, seed: int = 0) -> str:
+    """A random Qwen3 that knows every text, with room for long prompts."""
+    shape = {**SHAPE, "vocab_size": len(SPECIAL) + 256, "max_position_embeddings": 1 << 15}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True, initializer_range=0.2))
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return str(folder)
 
 
 def make(architecture: str, seed: int = 0) -> Any:
