@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .backbone import Backbone as Backbone
     from .backbone import load_backbone as load_backbone
     from .config import TrainConfig as TrainConfig
+    from .growth import grow as grow
     from .network import Network as Network
     from .optimizer import StackedAdam as StackedAdam
     from .packing import TrainSample as TrainSample
@@ -28,6 +29,7 @@ _MODULES = {
     "StackedAdapters": "adapters",
     "TrainConfig": "config",
     "TrainSample": "packing",
+    "grow": "growth",
     "load_backbone": "backbone",
     "pack": "packing",
     "register_algorithm": "algorithm",

@@ -76,9 +76,18 @@ class Checkpoint:
         self._check([name for name in self._manifest() if name not in (STATE, OPTIMIZER, ALGORITHM)])
         return Network.load(self.path, backbone=backbone)
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the network as saved here, and of nothing else."""
+        names = sorted(name for name in self._manifest() if name not in (STATE, OPTIMIZER, ALGORITHM))
+        return hashlib.sha256("".join(self._manifest()[name] for name in names).encode()).hexdigest()
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        return self._tensors(OPTIMIZER)
+
     def load_optimizer(self, optimizer: StackedAdam) -> None:
         try:
-            optimizer.load_state_dict(self._tensors(OPTIMIZER))
+            optimizer.load_state_dict(self.optimizer_state())
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the optimizer state in {self.path} cannot be used: {error}") from None
 

@@ -15,6 +15,7 @@ from neuromas_env.errors import UsageError
 from neuromas_env.registry import make_task, typed_options
 from neuromas_env.task import Task
 
+from .gates import Init, Opening
 from .lora import Variant
 from .schedule import Schedule
 
@@ -23,6 +24,7 @@ from .schedule import Schedule
 FREE_TO_CHANGE = frozenset(
     {
         "out",
+        "parent",  # its network is part of what the run resolved to
         "options",
         "credit",
         "credit_options",
@@ -58,6 +60,16 @@ class TrainConfig:
     """Decides the questions, the initial adapters and every sampled token."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """The run's folder; without it, runs/ and a name made of task, topology, algorithm and seed."""
+
+    parent: Annotated[str | None, arg(metavar="RUN")] = None
+    """A run whose best network is grown to the topology, and trained on."""
+    init: Init = "fresh"
+    """Adapters of grown nodes: fresh, or clones of the nodes beside (in a new layer, before) them."""
+    opening: Opening = "gradual"
+    """When grown nodes begin to speak: never (silent), at once, or at more and more questions. Until then they are
+    silent, and those of a new layer relay the layer before."""
+    opening_updates: int = 20
+    """The updates over which a gradual opening goes."""
 
     data: Annotated[str | None, arg(metavar="PATH")] = None
     """A data file of the task, or a folder of them, for tasks that read one."""
@@ -158,8 +170,9 @@ class TrainConfig:
     """CPU threads of torch."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "questions", "samples", "epochs", "rank", "validation_every", "checkpoint_every",
-                     "keep_checkpoints", "threads", "curriculum_window"):  # fmt: skip
+        self._check("updates", self.updates >= (self.parent is None), "a whole number from 1, or 0 with a parent")
+        for name in ("questions", "samples", "epochs", "rank", "validation_every", "checkpoint_every",
+                     "keep_checkpoints", "threads", "curriculum_window", "opening_updates"):  # fmt: skip
             self._check(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("warmup", "validation_questions", "transcript_episodes", "clip", "patience", "micro_batch_tokens",
                      "entropy_bonus", "kl", "truncate", "format_reward", "length_cost", "silence_cost"):  # fmt: skip

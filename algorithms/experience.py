@@ -31,7 +31,9 @@ def play(
     questions: int | None = None,
 ) -> Rollout:
     """The batch of an update, or its first `questions`. With `number` above 0, a further batch of the same update."""
-    drawn, sampled = config.seed, derive(config.seed, "sample", update)
+    # A grown run is asked other questions than its ancestors were, under the same seed.
+    drawn = config.seed if config.parent is None else derive(config.seed, "grown", config.topology)
+    sampled = derive(drawn, "sample", update)
     if number:
         drawn, sampled = derive(drawn, "resample", number), derive(sampled, "resample", number)
     indices = question_indices(drawn, update, config.questions, task.size("train"))[:questions]

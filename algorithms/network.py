@@ -16,22 +16,24 @@ from neuromas_env.topology import Topology
 
 from .adapters import StackedAdapters
 from .backbone import Backbone, Route, load_backbone
+from .gates import Gates
 from .lora import Variant
 from .packing import MicroBatch
 from .routing import Segment
 from .sampling import log_probabilities, sample
 
-FORMAT, VERSION = "neuromas-network", 2  # 2: targets and variant
+FORMAT, VERSION = "neuromas-network", 3  # 2: targets and variant; 3: gates, where a network has any
 
 
 class Network:
     """Nodes that share a backbone. With `adapters` None every node is the bare backbone (nothing is trainable).
 
-    `temperature` is that of `act`: 0 is greedy.
+    `temperature` is that of `act`: 0 is greedy. `gates` close what is new in a grown network (growth.py).
     """
 
     def __init__(self, topology: Topology, backbone: Backbone, adapters: StackedAdapters | None) -> None:
         self.topology, self.backbone, self.adapters = topology, backbone, adapters
+        self.gates = Gates()
         self.temperature = 0.0
         self.seed = 0
 
@@ -76,6 +78,10 @@ class Network:
 
     def sample(self, requests: Sequence[NodeRequest], temperature: float = 1.0, seed: int = 0) -> list[Message]:
         """One message for every request, sampled together; the same seed and requests give the same messages."""
+        return self.gates.through(requests, lambda asked: self._sample(asked, temperature, seed))
+
+    def _sample(self, requests: Sequence[NodeRequest], temperature: float, seed: int) -> list[Message]:
+        """One call for every request."""
         prompts = self.backbone.encode_requests(requests)
         # Without adapters all nodes speak alike, so that they share prefixes too.
         nodes = [0 if self.adapters is None else self.topology.index(request.agent) for request in requests]
@@ -136,7 +142,7 @@ class Network:
         adapters = self.adapters
         description: dict[str, Any] = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if self.gates else 2,
             "topology": self.topology.to_json(),
             "backbone": self.backbone.name,
             "revision": self.backbone.revision,
@@ -146,6 +152,8 @@ class Network:
             "targets": [] if adapters is None else list(adapters.lora.targets),
             "variant": "lora" if adapters is None else adapters.lora.variant,
         }
+        if self.gates:
+            description["gates"] = self.gates.to_json()
         for i, node in enumerate(self.topology.nodes if adapters is not None else ()):
             assert adapters is not None
             adapters.save_node(i, folder / "nodes" / node)
@@ -162,6 +170,7 @@ class Network:
             topology = Topology.from_json(description["topology"])
             name, rank, alpha = description["backbone"], int(description["rank"]), float(description["alpha"])
             revision = description.get("revision") or ""
+            gates = Gates.from_json(description.get("gates", {"nodes": {}, "edges": []}), topology.nodes)
             targets, variant = tuple(description.get("targets", ())), description.get("variant", "lora")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"cannot read the network in {folder}: {error}") from error
@@ -169,6 +178,7 @@ class Network:
             backbone = f"{name}@{revision}" if revision else name
         network = cls.create(topology, backbone, rank, alpha, 0, targets, variant)
         network.load_adapters(folder)
+        network.gates = gates
         return network
 
     def load_adapters(self, folder: str | Path) -> None:

@@ -87,6 +87,7 @@ class _Recorded:
         variant, call = self.variants[request.episode], self.call_of[request.step, request.agent]
         if call in variant.replaced:
             return variant.replaced[call]
-        if not variant.afresh and self.inboxes[variant.episode, call] == request.messages:
+        # A node whose gate was closed made no call then, and makes none now: the network knows what it says.
+        if not variant.afresh and self.inboxes.get((variant.episode, call)) == request.messages:
             return self.rollout.heard[variant.episode, call]
         return None

@@ -25,11 +25,18 @@ from .network import Network
 def make_network(config: TrainConfig, backbone: Backbone | None = None) -> Network:
     """The network that `config` describes, untrained; `backbone` spares loading it."""
     topology = resolve_topology(config.topology)
-    if backbone is None:
-        backbone = load_backbone(config.backbone, dtype=config.dtype, device=resolve_device(config.device))
+    backbone = make_backbone(config) if backbone is None else backbone
+    if config.parent is not None:
+        from .descent import grown_network
+
+        return grown_network(config, backbone)
     return Network.create(
         topology, backbone, config.rank, config.alpha, config.seed, targets=config.targets, variant=config.lora
     )
+
+
+def make_backbone(config: TrainConfig) -> Backbone:
+    return load_backbone(config.backbone, dtype=config.dtype, device=resolve_device(config.device))
 
 
 def resolve_topology(text: str) -> Topology:
@@ -105,6 +112,9 @@ def record_of(
 
     `extra_parameters` are those of a critic, say, and no part of the network.
     """
+    from .descent import ancestors
+
+    forebears = ancestors(config)
     versions = {}
     for package in ("neuromas", "torch", "transformers", "peft", "numpy"):
         try:
@@ -122,7 +132,9 @@ def record_of(
             "device": network.backbone.model.device.type,
             "algorithm_options": asdict(algorithm.config),
             "credit": asdict(credit),
+            **({"parent": forebears[-1]["network"]} if forebears else {}),
         },
+        **({"ancestors": forebears} if forebears else {}),
         "trainable_parameters": network.trainable_parameters,
         "extra_parameters": algorithm.extra_parameters,
         "versions": versions,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from .backbone import Backbone
 from .checkpoint import TrainState, clean, save_checkpoint
 from .config import TrainConfig
 from .credit import Credit
+from .descent import carry_optimizer
 from .diagnostics import node_statistics
 from .errors import NotFiniteError, TrainingError, TrainingStopped
 from .experience import credited, play
@@ -41,10 +43,11 @@ from .network import Network
 from .optimizer import StackedAdam
 from .progress import Reporter
 from .resampling import with_signal
-from .resolve import checked, longest_message, make_network, record_of
+from .resolve import checked, longest_message, make_backbone, make_network, record_of
 from .rollout import Rollout, leaves_of
 from .run import Run, check_free, create_run, reopen_run, stopping_whole
 from .schedule import learning_rate
+from .seeds import derive
 from .shaping import Shaping
 from .validation import validate, validation_size
 
@@ -87,7 +90,7 @@ def train(
     torch.set_num_threads(config.threads)
     try:
         if network is None:
-            network = make_network(config, backbone)
+            network = network_of(folder, config, backbone) if going_on else make_network(config, backbone)
         if network.adapters is None:
             raise UsageError("a network without adapters (rank 0) has nothing to train")
         branching = credit.tree(config.samples, network.topology)
@@ -107,6 +110,14 @@ def train(
                 return trainer.train()
     finally:
         torch.set_num_threads(threads)
+
+
+def network_of(folder: Path, config: TrainConfig, backbone: Backbone | None) -> Network:
+    """The network of a run that goes on: its last checkpoint's, so that a parent is not needed again."""
+    latest = Run(folder).latest
+    if config.parent is None or latest is None:
+        return make_network(config, backbone)
+    return latest.network(backbone if backbone is not None else make_backbone(config))
 
 
 def fitting_micro_batch(config: TrainConfig, task: Task, network: Network, algorithm: Algorithm) -> int:
@@ -152,6 +163,8 @@ class Trainer:
         self.optimizer = StackedAdam(self.network.adapters, config.learning_rate, betas=config.betas)
         if saved is not None:
             saved.load_optimizer(self.optimizer)
+        elif config.parent is not None:
+            carry_optimizer(config, self.optimizer)
         self.validation_size = validation_size(task, config.validation_questions)
         self.micro_batch_tokens = config.micro_batch_tokens or int(run.record["micro_batch_tokens"])
         self.shaping = Shaping(
@@ -210,13 +223,15 @@ class Trainer:
         """Update 0: the network before training, judged."""
         started = time.perf_counter()
         row: Row = {"update": 0, **self._validate(0)}
-        self._done(0, row, last=False)
+        self._done(0, row, last=self.config.updates == 0)
         return row, {"validation_seconds": time.perf_counter() - started}
 
     def _update(self, update: int) -> tuple[Row, dict[str, float]]:
         config, network, curriculum = self.config, self.network, self.curriculum
         started = time.perf_counter()
         share = self._learning_rate_share()
+        opened = network.gates.opened(self._opening(update))
+        network.gates = opened.drawn(derive(config.seed, "gates", update))
         meter = Meter(**self.state.spent)
         first, rollout = with_signal(lambda number: self._roll_out(update, number, meter), self.algorithm.resample)
         sampled, rolled_out = time.perf_counter(), meter.calls
@@ -238,6 +253,7 @@ class Trainer:
             additions=self.additions,
             share=share,
         )
+        network.gates = opened
         learnt = time.perf_counter()
         row: Row = {
             "update": update,
@@ -289,6 +305,11 @@ class Trainer:
             final=config.final_learning_rate,
         )
 
+    def _opening(self, update: int) -> float:
+        """How far what was grown is open in an update."""
+        config = self.config
+        return {"silent": 0.0, "immediate": 1.0, "gradual": min(1.0, update / config.opening_updates)}[config.opening]
+
     @property
     def trained_task(self) -> Task:
         """What is trained on: the task, or the level that the curriculum has reached."""
@@ -314,7 +335,7 @@ class Trainer:
         for index, (node, norm) in enumerate(zip(self.network.topology.nodes, report.gradient_norm_N, strict=True)):
             columns = nodes.setdefault(node, {})
             columns["gradient_norm"] = float(norm)
-            if not shared:
+            if not shared and (rollout.node_M == index).any():
                 columns["credit"] = float(own_M[rollout.node_M == index].mean())
         for node, values in report.statistics.items():
             nodes[node] |= values

@@ -7,7 +7,8 @@ is worth the share of right answers below it, and each role learns from its own 
 which says what differs from the original: one round of data there, a fresh tree in every batch here). The original has
 branching 3 and three full adapters of rank 16 and more; here the branching is the most even one of the samples of a
 question, and the rank what equal parameters give. A tree samples fewer messages than as many separate episodes, so it
-takes more updates.
+takes more updates. The learning rate is 1e-3: imitation gets stuck at the network's 3e-3 (72 against 98 % on validation
+questions of `chain` 2-3).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class MALT(TrainedPeer):
     summary = "generator, verifier and refiner, trained from a search tree by imitation and preference"
     shape = "1-1-1/all"
     algorithm = "malt"
+    learning_rate = 1e-3
     told = {"node_0": "generator", "node_1": "verifier", "node_2": "refiner"}  # noqa: RUF012 - never written to
     wordings = {  # noqa: RUF012 - never written to
         "generator": Wording("You are the generator. Solve the task step by step. End with the answer."),

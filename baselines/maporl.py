@@ -5,7 +5,8 @@ agent says in a round earns what the verifier gives it, together with what is sa
 MAPPO gives the agents one critic. In the original the verifier is a learnt model that scores reasoning; here it is the
 task's own scorer, which asks less of the learner. The original ends by a majority vote; here a fourth node hears
 the agents and answers, because every network here ends with a node that answers, and it is trained with them. The
-original has 2 to 3 agents and 2 to 3 turns.
+original has 2 to 3 agents and 2 to 3 turns. The learning rate is 1e-3 (76 %, and 72 at the network's 3e-3, on
+validation questions of `chain` 2-3).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class MAPoRL(TrainedPeer):
     shape = f"{AGENTS}x{ROUNDS}"
     algorithm = "mappo"
     credit = "verifier"
+    learning_rate = 1e-3
     told = {**{f"node_{agent}": "agent" for agent in range(AGENTS)}, f"node_{AGENTS}": "conclude"}  # noqa: RUF012
     wordings = {  # noqa: RUF012 - never written to
         "agent": Wording(AGENT),

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 def named_topology(spec: MethodName) -> Topology:
     """The topology that a method's name holds. Raises UsageError naming the method where it is none.
 
-    A run may have been trained on a graph that no name spells: there the run says what it is.
+    A run may have been trained on a graph that no name spells, or one that was grown and has other node ids: there the
+    run says what it is.
     """
+    if "run" in spec.options:
+        topology = run_topology(open_run(Path(spec.options["run"])))
+        if spec.argument in (GRAPH, topology.name):
+            return topology
     try:
         return Topology.parse(spec.argument or "")
     except TopologyError as error:
-        if "run" in spec.options and spec.argument == GRAPH:
-            return run_topology(open_run(Path(spec.options["run"])))
         raise UsageError(f"method {str(spec)!r}: {error}") from None
 
 

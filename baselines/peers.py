@@ -71,6 +71,8 @@ class TrainedPeer(TrainedMethod):
     """What it is trained by; None: by what trains the network."""
     credit: ClassVar[str | None] = None
     """The credit assignment of `algorithm`; None: the algorithm's own."""
+    learning_rate: ClassVar[float | None] = None
+    """Its own, chosen on validation questions; None: that of the network."""
     told: ClassVar[dict[str, str]] = {}
     """The instruction of each node that has one: its name in `wordings`, by node."""
 
@@ -92,7 +94,8 @@ class TrainedPeer(TrainedMethod):
         return own if training.algorithm == self.algorithm else dataclasses.replace(own, options={})
 
     def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
-        return at_equal_cost(self.base_config(training), compared, self.topology)
+        config = at_equal_cost(self.base_config(training), compared, self.topology)
+        return config if self.learning_rate is None else dataclasses.replace(config, learning_rate=self.learning_rate)
 
     def run_config(self, context: Context) -> TrainConfig | None:
         worded = self.worded(context)

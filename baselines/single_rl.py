@@ -10,21 +10,11 @@ The learning rate is its own, because a single adapter of larger rank needs anot
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
-
 from .peers import TrainedPeer
-
-if TYPE_CHECKING:
-    from algorithms import TrainConfig
-
-LEARNING_RATE = 1e-3
 
 
 class SingleRL(TrainedPeer):
     name = "single-rl"
     summary = "one model trained by reinforcement learning, with the network's trainable parameters and training calls"
     shape = "1"
-
-    def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
-        return super().own_config(dataclasses.replace(training, learning_rate=LEARNING_RATE), compared)
+    learning_rate = 1e-3

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # What a comparison decides for all of its methods, and what is no single value.
 NOT_OPTIONS = frozenset(
-    {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "device", "dtype",
-     "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard", "wandb",
+    {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "parent", "device",
+     "dtype", "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard", "wandb",
      "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
 
@@ -192,10 +192,10 @@ def run_method(folder: Path) -> MethodName:
     if topology.num_nodes == 1:
         return MethodName("single-rl", options=options)
     try:
-        spelled = Topology.parse(str(topology)) == topology
+        Topology.parse(topology.name)
     except TopologyError:
-        spelled = False
-    return MethodName("neuromas", str(topology) if spelled else GRAPH, options=options)
+        return MethodName("neuromas", GRAPH, options=options)
+    return MethodName("neuromas", topology.name, options=options)
 
 
 def slug(text: str) -> str:
@@ -224,11 +224,14 @@ def trained_system(run: Run, backbone: Backbone) -> System:
 
 
 def training_cost(run: Run) -> dict[str, Any]:
-    """The updates, sampled tokens and seconds of a run's training, as columns of a results row."""
+    """What a run's training took, as columns of a results row; the tokens are those of its ancestors too."""
+    from algorithms.descent import spent_by_ancestors
+
     metrics, timings = run.metrics, run.timings
     return {
         "training_updates": max((row["update"] for row in metrics), default=0),
-        "training_sampled_tokens": max((row.get("sampled_tokens", 0) for row in metrics), default=0),
+        "training_sampled_tokens": max((row.get("sampled_tokens", 0) for row in metrics), default=0)
+        + spent_by_ancestors(run.record),
         "training_seconds": round(sum(v for row in timings for name, v in row.items() if name.endswith("_seconds")), 1),
         "best_update": run.checkpoint("best").update,
     }
