@@ -39,7 +39,8 @@ class Growth:
         """This growth, and after it `step`, which started from its topology."""
         like = {node: self.like.get(beside, beside) for node, beside in step.like.items()}
         new = {**self.new, **step.new}
-        edges = (edge for edge in step.edges if new.keys().isdisjoint(edge))  # a new node is closed itself
+        # A new node is closed itself; but one that relays says something, and old nodes must not hear it yet.
+        edges = (edge for edge in step.edges if edge[1] not in new and new.get(edge[0], "heard") is not None)
         return Growth(step.topology, new, (*self.edges, *edges), {**self.like, **like})
 
 

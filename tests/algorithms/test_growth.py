@@ -24,18 +24,18 @@ from algorithms.run import Run
 from algorithms.trainer import train
 from neuromas_env import Meter, make_task, run_episodes
 from neuromas_env.errors import CheckpointError, TopologyError, UsageError
-from neuromas_env.growth import connect
+from neuromas_env.growth import Growth, connect
 from neuromas_env.topology import Topology
 
 ECHO = tiny_models.LongEcho()
 
 
-def awake(network: Network, seed: int = 0) -> Network:
+def awake(network: Network, seed: int = 0, scale: float = 0.3) -> Network:
     """With adapters that say something of their own."""
     assert network.adapters is not None
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        network.adapters.flat_NP.copy_(0.3 * torch.randn(network.adapters.flat_NP.shape, generator=generator))
+        network.adapters.flat_NP.copy_(scale * torch.randn(network.adapters.flat_NP.shape, generator=generator))
     return network
 
 
@@ -73,6 +73,31 @@ def test_a_grown_network_says_what_it_said_and_pruning_gives_it_back(any_backbon
     assert (
         answers(grow(network, "3-3-3-1/all", init="clone" if init == "relay" else init, opening="immediate")) != before
     )
+
+
+@pytest.mark.parametrize("model", ["nano", "qwen3", "gemma3"])
+def test_a_thousand_questions_get_the_same_answers(model, tmp_path):
+    """The three operators, one by one and all together, on the embedded backbone and on random chat models."""
+    backbone = load_backbone("nano" if model == "nano" else tiny_models.save_chat_model(tmp_path, model))
+    with torch.no_grad():  # random attention looks everywhere at once, so that all questions would get one answer
+        for name, parameter in backbone.model.named_parameters() if model != "nano" else ():
+            if "q_norm" in name or ("post_attention_layernorm" in name and model == "gemma3"):
+                parameter.add_(12.0)
+            elif "o_proj" in name:
+                parameter.mul_(20.0)
+    network = awake(Network.create("1-1-1", backbone, rank=2), scale=0.02 if model == "nano" else 0.2)
+    task = make_task("chain", difficulty="2-3")
+    task.max_message_tokens = 8 if model == "nano" else 3
+    before, calls = answers(network, task, 1000)
+    assert len(set(before)) >= 3  # they have something to say
+    skip = Growth(network.topology).then(connect(network.topology, [("node_0", "node_2")]))
+    for larger in (
+        grow(network, "2-1-1"),
+        grow(network, "1-1-1-1"),
+        extended(network, skip),
+        grow(network, "2-2-2-1/all"),
+    ):
+        assert answers(larger, task, 1000) == (before, calls)
 
 
 def test_saving_keeps_gates_and_older_programs_are_told_that_they_cannot_read_them(backbone, tmp_path):

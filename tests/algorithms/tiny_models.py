@@ -70,27 +70,24 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save_chat_model(folder: Path, seed: int = 0) -> str:
-    """A random Qwen3 that knows every text, with room for long prompts."""
-    shape = {**SHAPE, "vocab_size": len(SPECIAL) + 256, "max_position_embeddings": 1 << 15}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True, initializer_range=0.2))
-    model.save_pretrained(folder)
+def save_chat_model(folder: Path, architecture: str = "qwen3", seed: int = 0) -> str:
+    """A random model that knows every text, with room for long prompts."""
+    make(architecture, seed, vocab_size=len(SPECIAL) + 256, max_position_embeddings=1 << 15).save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return str(folder)
 
 
-def make(architecture: str, seed: int = 0) -> Any:
+def make(architecture: str, seed: int = 0, **shape: int) -> Any:
     """A random model of the architecture "llama", "qwen3" or "gemma3" (with a window shorter than its prompts)."""
+    shape = {**SHAPE, **shape}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if architecture == "llama":
-            return LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=True, initializer_range=0.2))
+            return LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True, initializer_range=0.2))
         if architecture == "qwen3":
-            return Qwen3ForCausalLM(Qwen3Config(**SHAPE, tie_word_embeddings=True, initializer_range=0.2))
+            return Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True, initializer_range=0.2))
         config = Gemma3TextConfig(
-            **SHAPE, sliding_window=8, layer_types=["sliding_attention", "full_attention"], initializer_range=0.2
+            **shape, sliding_window=8, layer_types=["sliding_attention", "full_attention"], initializer_range=0.2
         )
         return Gemma3ForCausalLM(config)
 
