@@ -37,6 +37,9 @@ FREE_TO_CHANGE = frozenset(
     }
 )
 
+OF_GROWTH = frozenset({"init", "opening", "opening_updates"})
+"""What means nothing without a parent."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -53,6 +53,7 @@ BUILTIN = {
     "maporl": "maporl:MAPoRL",
     "neuromas": "neuromas:TrainedNetwork",
     "untrained": "neuromas:UntrainedNetwork",
+    "grown": "grown:GrownNetwork",
 }
 
 
@@ -188,9 +189,9 @@ class Method(ABC):
         """Whether all seeds give the same answers, so that one evaluation serves them all."""
         return False
 
-    def run_config(self, context: Context) -> TrainConfig | None:
-        """The training run that `prepare` needs, its folder included; None where it needs none."""
-        return None
+    def run_configs(self, context: Context) -> Sequence[TrainConfig]:
+        """The training runs that `prepare` needs, folders included, each after those that it goes on from."""
+        return []
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """What its answers depend on besides its name, the seed, the questions and the backbone, as JSON values."""

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,10 @@ def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tupl
     `say` hears, in words, what is being done.
     """
     contexts = {seed: comparison.context(seed) for seed in comparison.seeds}
-    runs = [method.run_config(context) for context in contexts.values() for method in comparison.methods]
-    train_all([config for config in runs if config is not None], comparison.workers, comparison.backbone)
+    runs = [method.run_configs(context) for context in contexts.values() for method in comparison.methods]
+    for stage in zip_longest(*runs):  # what a run goes on from is trained before it
+        once = {config.folder: config for config in stage if config is not None}
+        train_all(list(once.values()), comparison.workers, comparison.backbone)
 
     compared, budget = comparison.compared, None
     cells: dict[str, list[Cell]] = {}

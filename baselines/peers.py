@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from neuromas_env.errors import UsageError
@@ -97,8 +98,8 @@ class TrainedPeer(TrainedMethod):
         config = at_equal_cost(self.base_config(training), compared, self.topology)
         return config if self.learning_rate is None else dataclasses.replace(config, learning_rate=self.learning_rate)
 
-    def run_config(self, context: Context) -> TrainConfig | None:
+    def run_configs(self, context: Context) -> Sequence[TrainConfig]:
         worded = self.worded(context)
         told = {node: worded[name] for node, name in self.told.items() if worded[name]}
         training = dataclasses.replace(context.training, instructions=told)
-        return super().run_config(dataclasses.replace(context, training=training))
+        return super().run_configs(dataclasses.replace(context, training=training))

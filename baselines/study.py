@@ -179,8 +179,7 @@ def summarise(
     for method, (algorithm, credit, passes, _) in zip(comparison.methods, chosen, strict=True):
         runs = []
         for seed in comparison.seeds:
-            config = method.run_config(comparison.context(seed))
-            assert config is not None
+            (config,) = method.run_configs(comparison.context(seed))
             runs.append(Run(config.folder).metrics)
         mine = [row for row in rows if row.method == str(method) and row.seed is not None]
         summaries.append(

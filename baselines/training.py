@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -124,36 +124,43 @@ class TrainedMethod(Method):
     def training_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
         return with_options(self.own_config(training, compared), self.spec.options)
 
-    def run_config(self, context: Context) -> TrainConfig | None:
-        """Its configuration with a run folder under `context.out`; equal settings give the same folder."""
+    def run_configs(self, context: Context) -> Sequence[TrainConfig]:
         if self.run is not None:
-            return None
+            return []
+        config = self.training_config(context.training, context.compared)
+        name = f"{self.spec.name}-{self.spec.argument}" if self.spec.argument else self.spec.name
+        return [self.in_folder(context, config, name)]
+
+    def in_folder(self, context: Context, config: TrainConfig, name: str) -> TrainConfig:
+        """`config` with a run folder under `context.out`, called by `name`; equal settings give the same folder."""
         from algorithms.algorithm import make_algorithm
-        from algorithms.config import FREE_TO_CHANGE
+        from algorithms.config import FREE_TO_CHANGE, OF_GROWTH
         from algorithms.credit import Credit
         from algorithms.resolve import training_splits
 
-        config = self.training_config(context.training, context.compared)
-        settings = {name: value for name, value in config.to_json().items() if name not in FREE_TO_CHANGE}
+        free = FREE_TO_CHANGE if config.parent else FREE_TO_CHANGE | OF_GROWTH
+        settings = {name: value for name, value in config.to_json().items() if name not in free}
+        if config.parent:
+            settings["parent"] = Path(config.parent).name  # which has the settings of the parent in it
         algorithm = make_algorithm(config.algorithm, config.options)
         settings["options"] = dataclasses.asdict(algorithm.config)
         settings["credit"] = dataclasses.asdict(Credit.of(config, algorithm))
         task = config.make_task()
         fingerprint = digest([settings, task.id, training_splits(task), context.weights])
-        name = slug(f"{self.spec.name}-{self.spec.argument}" if self.spec.argument else self.spec.name)
-        folder = context.out / "runs" / f"{name}-seed{config.seed}-{fingerprint}"
+        folder = context.out / "runs" / f"{slug(name)}-seed{config.seed}-{fingerprint}"
         return dataclasses.replace(config, out=str(folder))
 
     def identity(self, context: Context) -> Mapping[str, Any]:
-        config = self.run_config(context)
-        if config is not None:
-            return {"run": config.folder.name}
+        configs = self.run_configs(context)
+        if configs:
+            return {"run": configs[-1].folder.name}
         assert self.run is not None
         return {"run": str(self.run.folder.resolve()), "checkpoint": self.run.checkpoint("best").update}
 
     def prepare(self, context: Context) -> System:
-        config = self.run_config(context)
-        run = ensure_trained(config, context.backbone) if config is not None else self.run
+        run = self.run
+        for config in self.run_configs(context):
+            run = ensure_trained(config, context.backbone)
         assert run is not None
         if run.record["resolved"]["backbone"] != context.weights:
             name = run.config.backbone

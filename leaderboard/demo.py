@@ -99,9 +99,8 @@ def write_page(comparison: Comparison, rows: Sequence[Row]) -> Path:
             file = transcript_file(comparison.out, method, name, context.seed)
             if file.exists():
                 parts.append(Part(name, read_transcript(file)))
-        config = method.run_config(context)
-        if str(method) == NETWORK and config is not None:
-            metrics = Run(config.folder).metrics
+        if str(method) == NETWORK:
+            metrics = Run(method.run_configs(context)[-1].folder).metrics
     parts.sort(key=lambda part: not part.name.startswith(NETWORK))
     page = comparison.out / "transcripts.html"
     write_file(page, render_page("neuromas demo", parts, metrics))

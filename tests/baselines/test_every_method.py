@@ -38,6 +38,7 @@ CALLS = {
     "collm-cc": (2, 2),
     "maporl": (7, 7),
     "neuromas:2-1": (3, 3),
+    "grown:1-1+2-1": (2, 3),  # 2 where the best network is one whose new node is still closed
 }
 
 

@@ -163,7 +163,7 @@ def test_the_shipped_protocols_name_methods_and_options_that_exist(name: str) ->
             assert made.split_hash(task.split) == task.split_sha256
     if name == "nano":
         assert {method.spec.name for method in methods} == set(BUILTIN)  # every method; add a new one to the file
-        assert (len(plan.seeds), [task.id for task in plan.tasks]) == (5, ["chain", "navigate", "tree"])
+        assert (len(plan.seeds), [task.id for task in plan.tasks]) == (5, ["chain", "navigate", "chain"])
 
 
 def test_the_papers_adapters_have_2_3_million_parameters(qwen_linears: dict[str, tuple[int, int]]) -> None:
