@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import TranscriptError
+from .show_nodes import learnt_section
 from .show_style import CSS
 from .text import visible
 from .topology import Topology
@@ -34,10 +35,11 @@ FLAG_NAMES = {"cut": "too long, cut", "missing": "missing", "surrogates": "repai
 
 @dataclass(frozen=True)
 class Part:
-    """One transcript on the page, under its name."""
+    """One transcript on the page, under its name; `run` is the folder of the run that it is part of."""
 
     name: str
     transcript: Transcript
+    run: Path | None = None
 
 
 def load(path: str | Path) -> tuple[str, list[Part], list[dict[str, Any]]]:
@@ -51,7 +53,7 @@ def load(path: str | Path) -> tuple[str, list[Part], list[dict[str, Any]]]:
     files = sorted((path / "transcripts").glob("*.jsonl"), key=_age_key, reverse=True)
     if not files:
         raise TranscriptError(f"{path} holds no transcripts/*.jsonl; a run folder or a transcript file is accepted")
-    return path.resolve().name, [Part(file.stem, read_transcript(file)) for file in files], _metrics(path)
+    return path.resolve().name, [Part(file.stem, read_transcript(file), path) for file in files], _metrics(path)
 
 
 def _age_key(file: Path) -> tuple[str, int, str]:
@@ -90,6 +92,7 @@ def render_page(
         _facts(first),
         f'<div class="two">{drawing}{chart}</div>' if chart else f'<div class="two one">{drawing}</div>',
         _node_table(first),
+        learnt_section(first.run, _text),
     ]
     for number, part in enumerate(parts):
         content = _episodes(part, number, max_episodes)

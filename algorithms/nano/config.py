@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class PretrainConfig:
     """Replies learnt on each question."""
     width: int = 96
     """Size of the residual stream; a multiple of 32, the size of a head."""
+    architecture: Literal["llama", "qwen3"] = "llama"
+    """The kind of transformer; qwen3 normalises queries and keys. The shipped model is a llama."""
     layers: int = 4
     """Number of transformer blocks."""
     feed_forward: int = 256

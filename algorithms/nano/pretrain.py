@@ -14,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from neuromas_env.errors import UsageError
 
@@ -28,29 +29,32 @@ from .corpus_chain import ChainCorpus
 from .corpus_navigate import NavigateCorpus
 from .vocabulary import build_tokenizer
 
+Decoder = LlamaForCausalLM | Qwen3ForCausalLM
 
-def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+
+def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> Decoder:
     torch.manual_seed(config.seed)  # the process exists to make this one model
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=config.width,
-            intermediate_size=config.feed_forward,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.width // 32,
-            num_key_value_heads=config.width // 32,
-            head_dim=32,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-            initializer_range=config.width**-0.5 / 2,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": config.width,
+        "intermediate_size": config.feed_forward,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.width // 32,
+        "num_key_value_heads": config.width // 32,
+        "head_dim": 32,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "initializer_range": config.width**-0.5 / 2,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if config.architecture == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**shape))
+    return LlamaForCausalLM(LlamaConfig(**shape))
 
 
-def token_losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def token_losses(model: Decoder, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Loss, correctness and kind of each learnt token; only their logits are computed.
 
     The marks of a question are read off halfway up the model, so that the layers above can look words up by them.
@@ -71,7 +75,7 @@ def token_losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, t
     return losses_K, logits_KV.argmax(-1) == labels_K, batch.kinds_DL[learnt_DL]
 
 
-def build_optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: Decoder, config: PretrainConfig) -> list[torch.optim.Optimizer]:
     if not hasattr(torch.optim, "Muon"):
         raise UsageError(f"pretrain-nano needs the Muon optimizer of torch >= 2.9; this is torch {torch.__version__}")
     blocks = [
@@ -141,7 +145,7 @@ def pretrain(config: PretrainConfig, log: Callable[[str], None] = print) -> Path
 
 
 def run_stage(
-    model: LlamaForCausalLM,
+    model: Decoder,
     stage: Stage,
     config: PretrainConfig,
     done: int,
@@ -166,7 +170,7 @@ def run_stage(
 
 
 @torch.no_grad()
-def evaluate(model: LlamaForCausalLM, batcher: Batcher, progress: float) -> dict[str, float]:
+def evaluate(model: Decoder, batcher: Batcher, progress: float) -> dict[str, float]:
     """Mean loss, and the share of reply tokens predicted right under each behaviour, on text not trained on."""
     losses: list[float] = []
     right: Mapping[int, list[float]] = defaultdict(list)
@@ -179,7 +183,7 @@ def evaluate(model: LlamaForCausalLM, batcher: Batcher, progress: float) -> dict
     return {"loss": sum(losses) / len(losses), **shares}
 
 
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, config: PretrainConfig) -> None:
+def save(model: Decoder, tokenizer: PreTrainedTokenizerFast, config: PretrainConfig) -> None:
     """Write model and tokenizer beside `config.out`, then put them in place file by file."""
     partial = config.out.with_name(config.out.name + ".partial")
     model.save_pretrained(partial)

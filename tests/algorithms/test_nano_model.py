@@ -49,16 +49,26 @@ def test_it_answers_when_told_to_and_knows_single_operations():
     assert sum(score.value for score in batch.scores) > 0.5 * len(questions)
 
 
-def test_a_few_steps_make_a_folder_that_loads_and_the_same_seed_the_same_weights(tmp_path):
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_a_few_steps_make_a_folder_that_loads_and_the_same_seed_the_same_weights(tmp_path, architecture):
     hashes = []
     for name in ("first", "second"):
         config = PretrainConfig(
-            tmp_path / name, walk_steps=2, chain_steps=1, documents=4, branches=2, width=32, layers=2, feed_forward=32
+            tmp_path / name,
+            architecture=architecture,
+            walk_steps=2,
+            chain_steps=1,
+            documents=4,
+            branches=2,
+            width=32,
+            layers=2,
+            feed_forward=32,
         )
         pretrain(config, log=lambda line: None)
         hashes.append(load_backbone(str(tmp_path / name)).weight_hash())
         report = [json.loads(line) for line in (tmp_path / name / "pretraining.jsonl").read_text().splitlines()]
         assert [row["step"] for row in report] == [2, 3]
+        assert load_backbone(str(tmp_path / name)).model.config.model_type == architecture
     assert hashes[0] == hashes[1]
 
 

@@ -1,0 +1,1 @@
+"""The paper's experiments in shape, as one resumable command: `neuromas reproduce`."""

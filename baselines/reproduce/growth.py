@@ -1,0 +1,206 @@
+"""Growth against training from scratch: 3, 5, 7 and 15 nodes at equal sampled tokens, over learning rates and seeds.
+
+A network from scratch and a grown one (`grown:…`, from three nodes on) may sample the same number of tokens in
+training; the grown one's ancestors are counted. The paired difference is over the same seeds and questions, for each
+learning rate, and for the mean over all of them: a recipe should not depend on one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..results import clustered_interval
+from ..statistics import holm
+from .plan import Bench, Compared, TaskPlan
+from .report import Section, interval, percent, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LADDER = {3: "1-1-1", 5: "2-2-1", 7: "2-2-2-1", 15: "4-4-4-2-1"}
+"""The network of each number of nodes; larger ones are grown from all before them."""
+
+
+def sizes(quick: bool) -> list[int]:
+    return [3, 5, 7] if quick else list(LADDER)
+
+
+def scratch(size: int, rate: str) -> str:
+    return f"neuromas:{LADDER[size]}:learning_rate={rate}"
+
+
+def grown(size: int, rate: str) -> str:
+    path = "+".join(topology for nodes, topology in LADDER.items() if nodes <= size)
+    return f"grown:{path}:learning_rate={rate}"
+
+
+def run(bench: Bench) -> Section:
+    section = Section("growth", "Growth against training from scratch")
+    rates, nodes = list(bench.plan.learning_rates), sizes(bench.plan.quick)
+    compared: dict[str, Compared] = {}
+    for task in bench.plan.tasks:
+        methods = [scratch(size, rate) for rate in rates for size in nodes]
+        methods += [grown(size, rate) for rate in rates for size in nodes[1:]]
+        compared[task.label] = bench.compare("growth", task, methods, bench.tokens(task))
+    rows = [row for task in bench.plan.tasks for row in differences(compared[task.label], task, rates, nodes)]
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
+    section.data["differences"] = rows
+    section.data["accuracies"] = [
+        accuracy for task in bench.plan.tasks for accuracy in accuracies(compared[task.label], task, rates, nodes)
+    ]
+    section.data["against_three"] = [
+        against for task in bench.plan.tasks for against in against_three(compared[task.label], task, rates, nodes)
+    ]
+    section.text = describe(section.data)
+    for task in bench.plan.tasks:
+        section.plots[f"growth-{task.folder}"] = partial(draw, compared[task.label], task, rates, nodes)
+    return section
+
+
+def mean_over_rates(compared: Compared, name: Any, size: int, rates: list[str]) -> np.ndarray:
+    """How often each question was right over the learning rates, [S, Q]."""
+    return np.mean([compared.correct(name(size, rate)) for rate in rates], axis=0)
+
+
+def p_of(difference_SQ: np.ndarray) -> float:
+    """Two-sided, by inverting the bootstrap over seeds and questions that makes the interval."""
+    from ..results import clustered_means
+    from ..statistics import RESAMPLES
+
+    draws_B = clustered_means(difference_SQ, RESAMPLES)
+    fewer = min(int((draws_B <= 0).sum()), int((draws_B >= 0).sum()))
+    return min(1.0, 2 * (1 + fewer) / (RESAMPLES + 1))
+
+
+def difference(first_SQ: np.ndarray, second_SQ: np.ndarray) -> dict[str, float]:
+    difference_SQ = first_SQ.astype(float) - second_SQ.astype(float)
+    low, high = clustered_interval(difference_SQ)
+    return {"difference": float(difference_SQ.mean()), "low": low, "high": high, "p": p_of(difference_SQ)}
+
+
+def differences(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:
+    """Grown less scratch for each size: the mean over learning rates, and each of them."""
+    found = []
+    for size in nodes[1:]:
+        both = [mean_over_rates(compared, name, size, rates) for name in (grown, scratch)]
+        each = {rate: difference(compared.correct(grown(size, rate)), compared.correct(scratch(size, rate)))
+                for rate in rates}  # fmt: skip
+        found.append({"task": task.label, "nodes": size, **difference(*both), "rates": each})
+    return found
+
+
+def accuracies(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:
+    found = []
+    for size in nodes:
+        for name, kind in ((scratch, "scratch"), (grown, "grown")):
+            for rate in rates if kind == "scratch" or size > nodes[0] else ():
+                row = compared.row(name(size, rate))
+                found.append(
+                    {
+                        "task": task.label,
+                        "nodes": size,
+                        "kind": kind,
+                        "learning_rate": rate,
+                        "accuracy": row.accuracy,
+                        "low": row.accuracy_low,
+                        "high": row.accuracy_high,
+                        "seeds": [float(mean) for mean in compared.correct(name(size, rate)).mean(axis=1)],
+                        "calls": row.calls,
+                        "training_sampled_tokens": row.extra.get("training_sampled_tokens"),
+                        "training_seconds": row.extra.get("training_seconds"),
+                    }
+                )
+    return found
+
+
+def against_three(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:
+    """Every larger network, from scratch and grown, less the three-node one."""
+    base = mean_over_rates(compared, scratch, nodes[0], rates)
+    return [
+        {
+            "task": task.label,
+            "nodes": size,
+            "kind": kind,
+            **difference(mean_over_rates(compared, name, size, rates), base),
+        }
+        for size in nodes[1:]
+        for name, kind in ((scratch, "scratch"), (grown, "grown"))
+    ]
+
+
+def describe(data: dict[str, Any]) -> str:
+    accuracy_rows = [
+        [each["task"], each["nodes"], each["kind"], each["learning_rate"], interval(each),
+         f"{percent(min(each['seeds']))}–{percent(max(each['seeds']))}", f"{each['calls']:.1f}"]
+        for each in data["accuracies"]
+    ]  # fmt: skip
+    difference_rows = [
+        [each["task"], each["nodes"], interval(each, "difference", sign=True), f"{each['p_holm']:.3f}",
+         "; ".join(f"{rate}: {interval(own, 'difference', sign=True)}" for rate, own in each["rates"].items())]
+        for each in data["differences"]
+    ]  # fmt: skip
+    return "\n\n".join(
+        [
+            "Grown less scratch, in points of accuracy, at equal sampled tokens in training: the mean over learning "
+            "rates with its 95 % interval over seeds and questions, Holm's p over all rows, and each learning rate.",
+            table(["task", "nodes", "grown − scratch", "p (Holm)", "each learning rate"], difference_rows),
+            "Accuracies (the range is over seeds; calls are those of a question).",
+            table(["task", "nodes", "", "learning rate", "accuracy %", "range", "calls"], accuracy_rows),
+        ]
+    )
+
+
+def draw(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int], path: Path) -> None:
+    """Validation accuracy over sampled tokens, a line a seed, for the two largest sizes; growth is a vertical line."""
+    from matplotlib.figure import Figure
+
+    from ..plot import FAINT, GRID, INK, NETWORK, TRAINED, save
+
+    shown = nodes[-2:] if len(nodes) > 2 else nodes[1:]
+    figure = Figure(figsize=(4.6 * len(rates) + 0.6, 3.1 * len(shown) + 0.9), facecolor="white")
+    figure.text(
+        0.02, 0.97, f"{task.label}: grown and from scratch", fontsize=13, color=INK, fontweight="bold", va="top"
+    )
+    grid = figure.subplots(len(shown), len(rates), squeeze=False, sharex=True, sharey=True)
+    figure.subplots_adjust(left=0.08, right=0.98, top=0.87, bottom=0.11, hspace=0.28, wspace=0.08)
+    for axes_row, size in zip(grid, shown, strict=True):
+        for axes, rate in zip(axes_row, rates, strict=True):
+            for name, colour in ((scratch(size, rate), TRAINED), (grown(size, rate), NETWORK)):
+                for seed in compared.comparison.seeds:
+                    tokens, accuracy, grown_at = curve(compared, name, seed)
+                    axes.plot(tokens, accuracy, color=colour, linewidth=1.3, alpha=0.75)
+                    for at in grown_at:
+                        axes.axvline(at, color=colour, linewidth=0.6, alpha=0.35, linestyle="--")
+            axes.set_title(f"{size} nodes, learning rate {rate}", fontsize=9.5, color=INK)
+            axes.set_ylim(0, 1.02)
+            axes.grid(color=GRID)
+            axes.tick_params(length=0, colors=FAINT, labelsize=8)
+            for side in axes.spines.values():
+                side.set_visible(False)
+    figure.text(0.5, 0.02, "thousand sampled tokens (blue: grown, dashed where it grew; orange: from scratch)",
+                ha="center", fontsize=9, color=FAINT)  # fmt: skip
+    figure.text(0.012, 0.5, "validation accuracy", rotation=90, va="center", fontsize=9, color=FAINT)
+    save(figure, path)
+
+
+def curve(compared: Compared, method: str, seed: int) -> tuple[list[float], list[float], list[float]]:
+    """Thousand tokens and validation accuracy along the runs of a method, and the tokens at which it grew."""
+    tokens: list[float] = []
+    accuracy: list[float] = []
+    grown_at: list[float] = []
+    before = 0.0
+    for number, each in enumerate(compared.runs(method, seed)):
+        if number:
+            grown_at.append(before)
+        last = before
+        for row in each.metrics:
+            last = before + row.get("sampled_tokens", 0) / 1000
+            if "validation_accuracy" in row:
+                tokens.append(last)
+                accuracy.append(row["validation_accuracy"])
+        before = last
+    return tokens, accuracy, grown_at
