@@ -77,16 +77,16 @@ def against(other: str, section: str = "methods", budget: str | None = None) -> 
 
 def growth(found: Found) -> list[Finding]:
     return [
-        Finding(f"{row['task']}, {row['nodes']} nodes", row["difference"], row["low"], row["high"])
+        Finding(f"{row['task']}, {row['nodes']} nodes, {row['kind']}", row["difference"], row["low"], row["high"])
         for row in found.get("growth", {}).get("differences", [])
     ]
 
 
 def larger_grown(found: Found) -> list[Finding]:
     return [
-        Finding(f"{row['task']}, {row['nodes']} nodes", row["difference"], row["low"], row["high"])
+        Finding(f"{row['task']}, {row['nodes']} nodes, {row['kind']}", row["difference"], row["low"], row["high"])
         for row in found.get("growth", {}).get("against_three", [])
-        if row["kind"] == "grown"
+        if row["kind"] != "scratch"
     ]
 
 

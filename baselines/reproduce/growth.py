@@ -8,6 +8,7 @@ learning rate, and for the mean over all of them: a recipe should not depend on 
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,13 +38,22 @@ def grown(size: int, rate: str) -> str:
     return f"grown:{path}:learning_rate={rate}"
 
 
+def cloned(size: int, rate: str) -> str:
+    return f"{grown(size, rate)}:init=clone"
+
+
+GROWN = {"grown": grown, "grown, clones": cloned}
+KINDS = {"scratch": scratch, **GROWN}
+"""From scratch, grown with fresh adapters as in the paper, and with clones of the nodes that new ones stand beside."""
+
+
 def run(bench: Bench) -> Section:
     section = Section("growth", "Growth against training from scratch")
     rates, nodes = list(bench.plan.learning_rates), sizes(bench.plan.quick)
     compared: dict[str, Compared] = {}
     for task in bench.plan.tasks:
         methods = [scratch(size, rate) for rate in rates for size in nodes]
-        methods += [grown(size, rate) for rate in rates for size in nodes[1:]]
+        methods += [name(size, rate) for name in GROWN.values() for rate in rates for size in nodes[1:]]
         compared[task.label] = bench.compare("growth", task, methods, bench.tokens(task))
     rows = [row for task in bench.plan.tasks for row in differences(compared[task.label], task, rates, nodes)]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
@@ -85,18 +95,18 @@ def difference(first_SQ: np.ndarray, second_SQ: np.ndarray) -> dict[str, float]:
 def differences(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:
     """Grown less scratch for each size: the mean over learning rates, and each of them."""
     found = []
-    for size in nodes[1:]:
-        both = [mean_over_rates(compared, name, size, rates) for name in (grown, scratch)]
-        each = {rate: difference(compared.correct(grown(size, rate)), compared.correct(scratch(size, rate)))
+    for (kind, own), size in product(GROWN.items(), nodes[1:]):
+        both = [mean_over_rates(compared, name, size, rates) for name in (own, scratch)]
+        each = {rate: difference(compared.correct(own(size, rate)), compared.correct(scratch(size, rate)))
                 for rate in rates}  # fmt: skip
-        found.append({"task": task.label, "nodes": size, **difference(*both), "rates": each})
+        found.append({"task": task.label, "nodes": size, "kind": kind, **difference(*both), "rates": each})
     return found
 
 
 def accuracies(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:
     found = []
     for size in nodes:
-        for name, kind in ((scratch, "scratch"), (grown, "grown")):
+        for kind, name in KINDS.items():
             for rate in rates if kind == "scratch" or size > nodes[0] else ():
                 row = compared.row(name(size, rate))
                 found.append(
@@ -128,7 +138,7 @@ def against_three(compared: Compared, task: TaskPlan, rates: list[str], nodes: l
             **difference(mean_over_rates(compared, name, size, rates), base),
         }
         for size in nodes[1:]
-        for name, kind in ((scratch, "scratch"), (grown, "grown"))
+        for kind, name in KINDS.items()
     ]
 
 
@@ -139,7 +149,7 @@ def describe(data: dict[str, Any]) -> str:
         for each in data["accuracies"]
     ]  # fmt: skip
     difference_rows = [
-        [each["task"], each["nodes"], interval(each, "difference", sign=True), f"{each['p_holm']:.3f}",
+        [each["task"], each["nodes"], each["kind"], interval(each, "difference", sign=True), f"{each['p_holm']:.3f}",
          "; ".join(f"{rate}: {interval(own, 'difference', sign=True)}" for rate, own in each["rates"].items())]
         for each in data["differences"]
     ]  # fmt: skip
@@ -147,7 +157,7 @@ def describe(data: dict[str, Any]) -> str:
         [
             "Grown less scratch, in points of accuracy, at equal sampled tokens in training: the mean over learning "
             "rates with its 95 % interval over seeds and questions, Holm's p over all rows, and each learning rate.",
-            table(["task", "nodes", "grown − scratch", "p (Holm)", "each learning rate"], difference_rows),
+            table(["task", "nodes", "", "grown − scratch", "p (Holm)", "each learning rate"], difference_rows),
             "Accuracies (the range is over seeds; calls are those of a question).",
             table(["task", "nodes", "", "learning rate", "accuracy %", "range", "calls"], accuracy_rows),
         ]
@@ -169,7 +179,7 @@ def draw(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int],
     figure.subplots_adjust(left=0.08, right=0.98, top=0.87, bottom=0.11, hspace=0.28, wspace=0.08)
     for axes_row, size in zip(grid, shown, strict=True):
         for axes, rate in zip(axes_row, rates, strict=True):
-            for name, colour in ((scratch(size, rate), TRAINED), (grown(size, rate), NETWORK)):
+            for name, colour in ((scratch(size, rate), TRAINED), (cloned(size, rate), NETWORK)):
                 for seed in compared.comparison.seeds:
                     tokens, accuracy, grown_at = curve(compared, name, seed)
                     axes.plot(tokens, accuracy, color=colour, linewidth=1.3, alpha=0.75)
@@ -181,7 +191,7 @@ def draw(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int],
             axes.tick_params(length=0, colors=FAINT, labelsize=8)
             for side in axes.spines.values():
                 side.set_visible(False)
-    figure.text(0.5, 0.02, "thousand sampled tokens (blue: grown, dashed where it grew; orange: from scratch)",
+    figure.text(0.5, 0.02, "thousand sampled tokens (blue: grown by clones, dashed at growth; orange: from scratch)",
                 ha="center", fontsize=9, color=FAINT)  # fmt: skip
     figure.text(0.012, 0.5, "validation accuracy", rotation=90, va="center", fontsize=9, color=FAINT)
     save(figure, path)

@@ -46,7 +46,7 @@ def test_claims_read_the_figures_of_their_sections() -> None:
     found = {
         "methods": {"against_single": [{"task": "chain", "budget": "tokens", "against": "single-rl", **row}]},
         "growth": {
-            "differences": [{"task": "chain", "nodes": 7, **row}],
+            "differences": [{"task": "chain", "nodes": 7, "kind": "grown", **row}],
             "against_three": [
                 {"task": "chain", "nodes": 7, "kind": "scratch", "difference": -0.2, "low": -0.3, "high": -0.1},
                 {"task": "chain", "nodes": 7, "kind": "grown", **row},
