@@ -47,6 +47,15 @@ BUILTIN = {
 _registered: dict[str, type[Algorithm]] = {}
 
 
+class Options:
+    """A base for the options of an algorithm, which are a frozen dataclass."""
+
+    def _check(self, name: str, good: bool, accepted: str) -> None:
+        """Raise UsageError, naming the option and what is accepted, where its value is not `good`."""
+        if not good:
+            raise UsageError(f"the option {name!r} cannot be {getattr(self, name)} (accepted: {accepted})")
+
+
 @dataclass(frozen=True)
 class Minibatch:
     """M samples of at most T completion tokens, as a loss sees them. A batch may arrive in several of these.

@@ -39,6 +39,11 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
+def pinned(name: str, revision: str | None) -> str:
+    """The name of a backbone at a revision of the hub, where there is one, as `load_backbone` takes it."""
+    return f"{name}@{revision}" if revision else name
+
+
 class Route(Protocol):
     """What a routed linear layer asks for its output while adapters are active.
 
@@ -107,6 +112,11 @@ class Backbone:
             raise BackboneError(f"backbone {name!r} names no end token, in neither generation config nor tokenizer")
         pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos_ids[0]
         return cls(model, tokenizer, eos_ids, pad_id, name, revision, targets, router)
+
+    @property
+    def pinned(self) -> str:
+        """By what name exactly this model is loaded again."""
+        return pinned(self.name, self.revision)
 
     @property
     def device(self) -> torch.device:

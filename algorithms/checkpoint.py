@@ -73,14 +73,19 @@ class Checkpoint:
         """The network as saved here; `backbone` spares loading it again."""
         from .network import Network
 
-        self._check([name for name in self._manifest() if name not in (STATE, OPTIMIZER, ALGORITHM)])
+        self._check(self._of_network)
         return Network.load(self.path, backbone=backbone)
 
     @property
     def fingerprint(self) -> str:
         """A hash of the network as saved here, and of nothing else."""
-        names = sorted(name for name in self._manifest() if name not in (STATE, OPTIMIZER, ALGORITHM))
-        return hashlib.sha256("".join(self._manifest()[name] for name in names).encode()).hexdigest()
+        hashes = self._manifest()
+        return hashlib.sha256("".join(hashes[name] for name in self._of_network).encode()).hexdigest()
+
+    @property
+    def _of_network(self) -> list[str]:
+        """The files of the network, among those of a checkpoint."""
+        return sorted(name for name in self._manifest() if name not in (STATE, OPTIMIZER, ALGORITHM))
 
     def optimizer_state(self) -> dict[str, Tensor]:
         return self._tensors(OPTIMIZER)

@@ -44,7 +44,7 @@ import numpy.typing as npt
 
 from neuromas_env.errors import UsageError
 
-from .algorithm import Algorithm, FloatArray, Minibatch, check_group
+from .algorithm import Algorithm, FloatArray, Minibatch, Options, check_group
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ Aggregate = Literal["sample", "tokens", "constant"]
 
 
 @dataclass(frozen=True)
-class GRPOConfig:
+class GRPOConfig(Options):
     scale: Scale = "group"
     """Divide advantages by the standard deviation of the question's rewards, or do not."""
     ratio: Ratio = "token"
@@ -85,10 +85,6 @@ class GRPOConfig:
         self._check("cispo_max", self.cispo_max > 0, "more than 0")
         self._check("resample", self.resample >= 0, "0 or more")
         self._check("length", self.length >= 0, "a whole number from 1, or 0 for the longest message")
-
-    def _check(self, name: str, good: bool, accepted: str) -> None:
-        if not good:
-            raise UsageError(f"the option {name!r} cannot be {getattr(self, name)} (accepted: {accepted})")
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from neuromas_env.errors import UsageError
-
-from .algorithm import Algorithm, FloatArray, Minibatch, check_group
+from .algorithm import Algorithm, FloatArray, Minibatch, Options, check_group
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MALTConfig:
+class MALTConfig(Options):
     threshold: float = 0.5
     """The least value of a good message."""
     sft: float = 1.0
@@ -47,14 +45,10 @@ class MALTConfig:
     """How sharply preferences are told apart."""
 
     def __post_init__(self) -> None:
-        for name, good, accepted in (
-            ("threshold", 0 < self.threshold <= 1, "more than 0, at most 1"),
-            ("sft", self.sft >= 0, "0 or more"),
-            ("dpo", self.dpo >= 0, "0 or more"),
-            ("beta", self.beta > 0, "more than 0"),
-        ):
-            if not good:
-                raise UsageError(f"the option {name!r} cannot be {getattr(self, name)} (accepted: {accepted})")
+        self._check("threshold", 0 < self.threshold <= 1, "more than 0, at most 1")
+        self._check("sft", self.sft >= 0, "0 or more")
+        self._check("dpo", self.dpo >= 0, "0 or more")
+        self._check("beta", self.beta > 0, "more than 0")
 
 
 class MALT(Algorithm):

@@ -15,7 +15,7 @@ from neuromas_env.node import Message, NodeRequest
 from neuromas_env.topology import Topology
 
 from .adapters import StackedAdapters
-from .backbone import Backbone, Route, load_backbone
+from .backbone import Backbone, Route, load_backbone, pinned
 from .gates import Gates
 from .lora import Variant
 from .packing import MicroBatch
@@ -175,7 +175,7 @@ class Network:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"cannot read the network in {folder}: {error}") from error
         if backbone is None:
-            backbone = f"{name}@{revision}" if revision else name
+            backbone = pinned(name, revision)
         network = cls.create(topology, backbone, rank, alpha, 0, targets, variant)
         network.load_adapters(folder)
         network.gates = gates

@@ -44,7 +44,7 @@ from neuromas_env.errors import UsageError
 from neuromas_env.node import Incoming, NodeRequest
 from neuromas_env.topology import Topology
 
-from .algorithm import Algorithm, FloatArray, Minibatch, policy_gradient_loss
+from .algorithm import Algorithm, FloatArray, Minibatch, Options, policy_gradient_loss
 from .critic import Critic, Prompt
 from .grpo import clipped_objective, ratio_statistics, token_ratio
 from .rollout import Rollout, calls_of
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CriticConfig:
+class CriticConfig(Options):
     """What an algorithm with a critic can be told."""
 
     normalize: bool = True
@@ -83,10 +83,6 @@ class CriticConfig:
         self._check("critic_learning_rate", 0 < self.critic_learning_rate < np.inf, "more than 0")
         self._check("critic_epochs", self.critic_epochs >= 1, "a whole number from 1")
         self._check("critic_rank", self.critic_rank >= 1, "a whole number from 1")
-
-    def _check(self, name: str, good: bool, accepted: str) -> None:
-        if not good:
-            raise UsageError(f"the option {name!r} cannot be {getattr(self, name)} (accepted: {accepted})")
 
 
 @dataclass(frozen=True)

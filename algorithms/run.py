@@ -105,6 +105,11 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether there is a run in `folder` with nothing left to do."""
+    return is_run(folder) and Run(folder).finished
+
+
 def check_free(folder: Path, resume: bool) -> bool:
     """Whether a run in `folder` is to be resumed. Refuses, with UsageError, a folder that is not ours to write in."""
     if is_run(folder):

@@ -21,22 +21,19 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from neuromas_env.errors import UsageError
-
-from .algorithm import Algorithm, FloatArray, Minibatch
+from .algorithm import Algorithm, FloatArray, Minibatch, Options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class SFTConfig:
+class SFTConfig(Options):
     threshold: float = 1.0
     """The least reward of an episode that is imitated."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise UsageError(f"the option 'threshold' cannot be {self.threshold} (accepted: more than 0, at most 1)")
+        self._check("threshold", 0 < self.threshold <= 1, "more than 0, at most 1")
 
 
 class SFT(Algorithm):

@@ -75,10 +75,7 @@ def stage_configs(config: TrainConfig, stages: list[Stage]) -> list[TrainConfig]
 
 def train_stages(configs: list[TrainConfig], train: Callable[[TrainConfig], Run]) -> Run:
     """The run of the last stage, all before it trained first, or gone on with, or found finished."""
-    from .run import Run, is_run
+    from .run import Run, is_finished
 
-    runs = [
-        Run(config.folder) if is_run(config.folder) and Run(config.folder).finished else train(config)
-        for config in configs
-    ]
+    runs = [Run(config.folder) if is_finished(config.folder) else train(config) for config in configs]
     return runs[-1]

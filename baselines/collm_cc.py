@@ -8,15 +8,10 @@ among its baselines and gives no settings; those of the algorithm are in `algori
 
 from __future__ import annotations
 
-from .base import Wording
-from .magrpo import HELPER, MAIN, PAIR
-from .peers import TrainedPeer
+from .magrpo import MAGRPO
 
 
-class CoLLMCC(TrainedPeer):
+class CoLLMCC(MAGRPO):
     name = "collm-cc"
     summary = "a helper and a main agent, trained with a centralized critic (MAAC)"
-    shape = PAIR
     algorithm = "maac"
-    told = {"node_0": "helper", "node_1": "main"}  # noqa: RUF012 - never written to
-    wordings = {"helper": Wording(HELPER), "main": Wording(MAIN)}  # noqa: RUF012 - never written to

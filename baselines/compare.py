@@ -251,14 +251,20 @@ def transcript_file(out: Path, method: Method, name: str, seed: int) -> Path:
 
 def _read_cell(path: Path, key: dict[str, Any], seed: int) -> Cell | None:
     """The cell kept at `path`, as one of `seed`; None where there is none, or one of something else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if data.get("key") != key:
+    data = read_kept(path, key)
+    if data is None:
         return None
     row = Row.from_json(data["row"])
     return Cell(dataclasses.replace(row, seed=seed), Outcomes.from_json(data["outcomes"]))
+
+
+def read_kept(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a JSON file holds, if it was written for this `key`; None where there is no such file."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if data.get("key") == dict(key) else None
 
 
 def parse_methods(text: str) -> list[Method]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from neuromas_env.errors import TopologyError, UsageError
@@ -38,11 +37,6 @@ class GrownNetwork(TrainedMethod):
 
     def __init__(self, spec: MethodName) -> None:
         self.stages = (spec.argument or "").split("+")
-        try:
-            for before, after in pairwise(self.stages):
-                grown(Topology.parse(before), after)
-        except TopologyError as error:
-            raise UsageError(f"method {str(spec)!r}: {error}") from None
         super().__init__(spec)
 
     @classmethod

@@ -11,15 +11,16 @@ from __future__ import annotations
 from .base import Wording
 from .peers import TrainedPeer
 
-PAIR = "1-1"
-HELPER = "You are the helper. Say what helps the main agent, who answers after you, to solve the task."
-MAIN = "You are the main agent. Use what the helper said if it helps. End with the answer."
-
 
 class MAGRPO(TrainedPeer):
     name = "magrpo"
     summary = "a helper and a main agent, trained by the group mean of the joint return"
-    shape = PAIR
+    shape = "1-1"
     algorithm = "magrpo"
     told = {"node_0": "helper", "node_1": "main"}  # noqa: RUF012 - never written to
-    wordings = {"helper": Wording(HELPER), "main": Wording(MAIN)}  # noqa: RUF012 - never written to
+    wordings = {  # noqa: RUF012 - never written to
+        "helper": Wording(
+            "You are the helper. Say what helps the main agent, who answers after you, to solve the task."
+        ),
+        "main": Wording("You are the main agent. Use what the helper said if it helps. End with the answer."),
+    }

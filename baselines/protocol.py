@@ -67,7 +67,9 @@ class FrozenBackbone:
     @property
     def pinned(self) -> str:
         """What is loaded: the name, at the revision where one is stated."""
-        return f"{self.name}@{self.revision}" if self.revision else self.name
+        from algorithms.backbone import pinned
+
+        return pinned(self.name, self.revision)
 
 
 @dataclass(frozen=True)

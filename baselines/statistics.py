@@ -41,6 +41,11 @@ def paired_p(first_SQ: np.ndarray, second_SQ: np.ndarray) -> float:
     difference_SQ = first_SQ.astype(int) - second_SQ.astype(int)
     if (difference_SQ == difference_SQ[0]).all():
         return sign_test(int((difference_SQ[0] > 0).sum()), int((difference_SQ[0] < 0).sum()))
+    return bootstrap_p(difference_SQ)
+
+
+def bootstrap_p(difference_SQ: np.ndarray) -> float:
+    """Two-sided, by inverting the bootstrap over seeds and questions that makes the interval of a mean."""
     draws_B = clustered_means(difference_SQ, RESAMPLES)
     fewer = min(int((draws_B <= 0).sum()), int((draws_B >= 0).sum()))
     return min(1.0, 2 * (1 + fewer) / (RESAMPLES + 1))

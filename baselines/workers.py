@@ -20,21 +20,15 @@ if TYPE_CHECKING:
     from algorithms.run import Run
 
 
-def is_finished(config: TrainConfig) -> bool:
-    from algorithms.run import Run, is_run
-
-    return is_run(config.folder) and Run(config.folder).finished
-
-
 def ensure_trained(config: TrainConfig, backbone: Backbone | None = None, *, progress: bool = True) -> Run:
     """The finished run of `config`: trained now, gone on with, or found in its folder.
 
     `backbone` spares loading the one that `config` names.
     """
     from algorithms import train
-    from algorithms.run import Run
+    from algorithms.run import Run, is_finished
 
-    if is_finished(config):
+    if is_finished(config.folder):
         return Run(config.folder)
     return train(config, resume=True, backbone=backbone, progress=progress)
 
@@ -45,7 +39,9 @@ def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone |
     One worker trains in this process, on `backbone` where it is given. An interrupt or an error ends all workers; their
     checkpoints stay, and the next call goes on from them. Raises TrainingError where a worker failed.
     """
-    waiting = [config for config in configs if not is_finished(config)]
+    from algorithms.run import is_finished
+
+    waiting = [config for config in configs if not is_finished(config.folder)]
     if min(workers, len(waiting)) <= 1:
         for config in waiting:
             ensure_trained(config, backbone)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .growth import difference
-from .methods import QUICK, TRAINED
+from .methods import trained
 from .plan import Bench, Compared, TaskPlan
 from .report import Section, interval, percent, table
 
@@ -30,11 +30,10 @@ TITLES: dict[Kind, str] = {
 
 def run(bench: Bench) -> Section:
     section = Section("ablations", "Ablations")
-    names = [name for name in (QUICK if bench.plan.quick else TRAINED) if name in TRAINED]
     parts = ["Accuracy in per cent, and what is lost by each damage in points, with 95 % intervals."]
     section.data["rows"] = []
     for task in bench.plan.tasks:
-        found = bench.compare("methods-tokens", task, names, bench.tokens(task))
+        _, found = trained(bench, task)
         for method in NETWORKS:
             whole_SQ = found.correct(method)
             lines = [["whole", percent(float(whole_SQ.mean())), "–"]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .methods import QUICK, TRAINED
+from .methods import trained
 from .plan import Bench
 from .report import Section, table
 
@@ -18,7 +18,6 @@ UNITS = ("sampled_tokens", "calls", "seconds")
 def run(bench: Bench) -> Section:
     """From the runs of the experiment on all methods; nothing is trained for it."""
     section = Section("cost", "What it costs to reach an accuracy")
-    names = [name for name in (QUICK if bench.plan.quick else TRAINED) if name in TRAINED]
     section.data["rows"] = []
     parts = [
         "Median over seeds of what training had spent when validation accuracy first reached the target: thousand "
@@ -26,7 +25,7 @@ def run(bench: Bench) -> Section:
         "half. Validation itself is counted in the seconds only."
     ]
     for task in bench.plan.tasks:
-        found = bench.compare("methods-tokens", task, list(names), bench.tokens(task))
+        names, found = trained(bench, task)
         lines = []
         for name in names:
             seeds = [reached(run.metrics, run.timings) for seed in bench.plan.seeds for run in found.runs(name, seed)]

@@ -8,6 +8,7 @@ ones whose new layers are fresh: the backbone at work between trained nodes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,7 @@ import numpy as np
 
 from neuromas_env.episodes import run_episodes
 
-from ..evaluate import choose_questions
-from .methods import NETWORK, QUICK, TRAINED
+from .methods import NETWORK, trained
 from .plan import Bench, Compared, TaskPlan
 from .report import Section, table
 
@@ -38,38 +38,38 @@ def run(bench: Bench) -> Section:
         lengths = LENGTHS.get(task.name)
         if lengths is None:
             continue
-        found = bench.compare(
-            "methods-tokens", task, [name for name in (QUICK if bench.plan.quick else TRAINED) if name in TRAINED],
-            bench.tokens(task),
-        )  # fmt: skip
-        for kind, depth, length in product(KINDS, depths, lengths):
+        _, found = trained(bench, task)
+        for kind, depth in product(KINDS, depths):
             seeds = bench.plan.seeds[:1] if kind == "untrained" else bench.plan.seeds
-            values = [measured(bench, found, task, kind, depth, length, seed) for seed in seeds]
-            section.data["rows"].append(
-                {"task": task.label, "kind": kind, "layers": depth, "length": length, "seeds": values}
-            )
+            accuracies = [measured(bench, found, task, kind, depth, lengths, seed) for seed in seeds]
+            section.data["rows"] += [
+                {"task": task.label, "kind": kind, "layers": depth, "length": length, "seeds": list(values)}
+                for length, values in zip(lengths, zip(*accuracies, strict=True), strict=True)
+            ]
         parts.append(describe(task, [row for row in section.data["rows"] if row["task"] == task.label], lengths))
     section.text = "\n\n".join(parts) or "None of the tasks grades the length of its questions."
     return section
 
 
-def measured(bench: Bench, found: Compared, task: TaskPlan, kind: str, depth: int, length: int, seed: int) -> float:
-    """The accuracy of one network on questions of one length, measured once."""
+def measured(
+    bench: Bench, found: Compared, task: TaskPlan, kind: str, depth: int, lengths: Sequence[int], seed: int
+) -> list[float]:
+    """The accuracy of one network on questions of each length, measured once."""
     key = {
         "kind": kind,
         "depth": depth,
-        "length": length,
+        "lengths": list(lengths),
         "questions": bench.plan.questions,
         "run": None if kind == "untrained" else found.runs(NETWORK, seed)[0].folder.name,
         "weights": bench.backbone.weight_hash(),
     }
-    name = f"{kind} {depth} layers, length {length}, seed {seed}"
 
-    def measure() -> float:
-        return accuracy(bench, network(bench, found, kind, depth, seed), task, length)
+    def measure() -> list[float]:
+        deepened = network(bench, found, kind, depth, seed)
+        return [accuracy(bench, deepened, task, length) for length in lengths]
 
-    value: float = bench.kept(f"deepening/{task.folder}", name, key, measure)
-    return value
+    values: list[float] = bench.kept(f"deepening/{task.folder}", f"{kind} {depth} layers, seed {seed}", key, measure)
+    return values
 
 
 def network(bench: Bench, found: Compared, kind: str, depth: int, seed: int) -> Network:
@@ -79,10 +79,10 @@ def network(bench: Bench, found: Compared, kind: str, depth: int, seed: int) -> 
     topology = "-".join(["1"] * (depth + 1))
     if kind == "untrained":
         return Network.create(topology, bench.backbone, rank=0)
-    trained: Network = found.runs(NETWORK, seed)[0].network("best", bench.backbone)
+    parent: Network = found.runs(NETWORK, seed)[0].network("best", bench.backbone)
     if depth == 2:
-        return trained
-    return grow(trained, topology, init="clone" if kind == "clone" else "fresh", opening="immediate", seed=seed)
+        return parent
+    return grow(parent, topology, init="clone" if kind == "clone" else "fresh", opening="immediate", seed=seed)
 
 
 def accuracy(bench: Bench, network: Network, task: TaskPlan, length: int) -> float:
@@ -92,9 +92,7 @@ def accuracy(bench: Bench, network: Network, task: TaskPlan, length: int) -> flo
     from ..commands import load_task
 
     problem = load_task(task.name, None, str(length), task.options, False)
-    size = problem.size("test")
-    count = bench.plan.questions if size is None else min(size, bench.plan.questions)
-    questions = choose_questions(problem, "test", count)
+    questions = bench.asked(problem, bench.plan.questions)
     batch = run_episodes(problem, network.topology, GreedyPolicy(network, task.message_tokens), questions)
     return batch.accuracy
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..results import clustered_interval
-from ..statistics import holm
+from ..results import paired_difference
+from ..statistics import bootstrap_p, holm
 from .plan import Bench, Compared, TaskPlan
 from .report import Section, interval, percent, table
 
@@ -76,20 +76,10 @@ def mean_over_rates(compared: Compared, name: Any, size: int, rates: list[str]) 
     return np.mean([compared.correct(name(size, rate)) for rate in rates], axis=0)
 
 
-def p_of(difference_SQ: np.ndarray) -> float:
-    """Two-sided, by inverting the bootstrap over seeds and questions that makes the interval."""
-    from ..results import clustered_means
-    from ..statistics import RESAMPLES
-
-    draws_B = clustered_means(difference_SQ, RESAMPLES)
-    fewer = min(int((draws_B <= 0).sum()), int((draws_B >= 0).sum()))
-    return min(1.0, 2 * (1 + fewer) / (RESAMPLES + 1))
-
-
 def difference(first_SQ: np.ndarray, second_SQ: np.ndarray) -> dict[str, float]:
-    difference_SQ = first_SQ.astype(float) - second_SQ.astype(float)
-    low, high = clustered_interval(difference_SQ)
-    return {"difference": float(difference_SQ.mean()), "low": low, "high": high, "p": p_of(difference_SQ)}
+    mean, low, high = paired_difference(first_SQ, second_SQ)
+    p = bootstrap_p(first_SQ.astype(float) - second_SQ.astype(float))
+    return {"difference": mean, "low": low, "high": high, "p": p}
 
 
 def differences(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:

@@ -44,6 +44,12 @@ def run(bench: Bench) -> Section:
     return section
 
 
+def trained(bench: Bench, task: TaskPlan) -> tuple[list[str], Compared]:
+    """The trained methods at equal sampled tokens, for experiments that look at their runs; all are trained once."""
+    names = [name for name in (QUICK if bench.plan.quick else TRAINED) if name in TRAINED]
+    return names, bench.compare("methods-tokens", task, names, bench.tokens(task))
+
+
 def comparisons(found: Compared, task: TaskPlan, budget: str) -> list[dict[str, Any]]:
     """The trained network less what a reviewer will ask about first."""
     rows = []

@@ -7,7 +7,6 @@ trained or asked once is never done again, and an interrupted reproduction goes 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuromas_env.errors import UnknownNameError, UsageError
+from neuromas_env.task import Question, Task
 
 from ..base import make_method
-from ..compare import Comparison, run_comparison
+from ..compare import Comparison, read_kept, run_comparison
 from ..evaluate import choose_questions
 from ..results import Outcomes, Row
-from ..training import TrainedMethod, digest, slug
+from ..training import digest, slug
 
 if TYPE_CHECKING:
     from algorithms.backbone import Backbone
@@ -138,10 +138,6 @@ class Compared:
         made = next(each for each in self.comparison.methods if str(each) == method)
         return [Run(config.folder) for config in made.run_configs(self.comparison.context(seed))]
 
-    @property
-    def trained(self) -> list[str]:
-        return [str(method) for method in self.comparison.methods if isinstance(method, TrainedMethod)]
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -157,8 +153,6 @@ class Bench:
         task: TaskPlan,
         methods: Sequence[str],
         train: Mapping[str, Any],
-        *,
-        seeds: Sequence[int] | None = None,
         backbone: Backbone | None = None,
     ) -> Compared:
         """`methods` on the test questions of `task`, in OUT/folder/task, trained with the options `train`."""
@@ -168,17 +162,17 @@ class Bench:
         data = Path(task.data) if task.data else None
         problem = load_task(task.name, data, task.difficulty, task.options, task.allow_code_execution)
         problem.max_message_tokens = min(problem.max_message_tokens, task.message_tokens or problem.max_message_tokens)
-        asked = choose_questions(problem, "test", self._count(task, problem.size("test")))
+        asked = self.asked(problem, task.questions or plan.questions)
         options = tuple(f"{name}={value}" for name, value in train.items())
         typed = asked_as(data, task.difficulty, task.options, task.allow_code_execution)
-        training = training_config(problem, model.name, options, typed)
+        training = training_config(problem, model.pinned, options, typed)
         training = dataclasses.replace(training, max_tokens=problem.max_message_tokens)
         comparison = Comparison(
             problem,
             "test",
             asked,
             [make_method(name) for name in methods],
-            plan.seeds if seeds is None else seeds,
+            plan.seeds,
             model,
             training,
             plan.out / folder / task.folder,
@@ -193,22 +187,22 @@ class Bench:
         from algorithms.files import write_json
 
         path = self.plan.out / folder / f"{slug(name)}-{digest(dict(key))}.json"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        found = read_kept(path, key)
+        if found is None:
             self.say(f"{folder}: {name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             found = {"key": dict(key), "found": make()}
             write_json(path, found)
         return found["found"]
 
-    def _count(self, task: TaskPlan, size: int | None) -> int:
-        wanted = task.questions or self.plan.questions
-        return wanted if size is None else min(wanted, size)
+    def asked(self, problem: Task, most: int) -> list[Question]:
+        """The first `most` test questions, or all where there are fewer."""
+        size = problem.size("test")
+        return choose_questions(problem, "test", most if size is None else min(most, size))
 
-    def tokens(self, task: TaskPlan, share: float = 1.0) -> dict[str, Any]:
+    def tokens(self, task: TaskPlan) -> dict[str, Any]:
         """Training options that give everything that trains the same number of sampled tokens."""
-        return {"token_budget": round(task.token_budget * self.plan.budget * share), "updates": self.plan.updates}
+        return {"token_budget": round(task.token_budget * self.plan.budget), "updates": self.plan.updates}
 
 
 def check_seeds(seeds: int) -> None:
