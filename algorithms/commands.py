@@ -9,6 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from neuromas_env.errors import UsageError
+
 from .config import TrainConfig
 from .gates import Init, Opening
 from .nano.config import PretrainConfig
@@ -33,6 +35,8 @@ def train(
         dry_run: Print what the run would take (parameters, tokens, memory, time), measured on a small part; start
             nothing.
     """
+    if dry_run and grow is not None:
+        raise UsageError("--dry-run measures one network, and --grow trains several: give one --topology instead")
     if dry_run:
         from .estimate import estimate
 

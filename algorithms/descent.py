@@ -59,7 +59,7 @@ def carry_optimizer(config: TrainConfig, optimizer: StackedAdam) -> None:
 def ancestors(config: TrainConfig) -> list[dict[str, Any]]:
     """The runs that a run of `config` descends from, oldest first: folder, topology, updates and what they spent.
 
-    `update` is that of the network that was grown; `spent` is the cost of all updates, also those after it.
+    `update` is that of the network that was grown; `spent` and `seconds` are those of all updates, also after it.
     """
     if config.parent is None:
         return []
@@ -74,6 +74,7 @@ def ancestors(config: TrainConfig) -> list[dict[str, Any]]:
         "update": checkpoint.update,
         "network": checkpoint.fingerprint,
         "spent": dict(run.checkpoint("last").state().spent),
+        "seconds": round(run.seconds, 1),
     }
     return [*run.record.get("ancestors", []), own]
 

@@ -69,6 +69,11 @@ class Run:
         return read_rows(self.folder / "timings.jsonl")
 
     @property
+    def seconds(self) -> float:
+        """What its updates and validations took, all in all."""
+        return float(sum(v for row in self.timings for name, v in row.items() if name.endswith("_seconds")))
+
+    @property
     def latest(self) -> Checkpoint | None:
         """The last whole checkpoint, if there is one yet."""
         found = checkpoints(self.folder)

@@ -194,6 +194,7 @@ class Trainer:
             with StopRequest() as stop, reporter:
                 started, first = time.perf_counter(), self.progress_made
                 while not state.finished and not stop.asked:
+                    gates = self.network.gates
                     row, timings = self._untrained() if state.update < 0 else self._update(state.update + 1)
                     log.append(row, timings)
                     if self._checkpoint_due():
@@ -205,6 +206,7 @@ class Trainer:
                         self.on_update(row)
                 self._save(log)
         except NotFiniteError as error:
+            self.network.gates = gates  # the update that failed is not part of what is kept
             self._save(log)
             raise TrainingError(
                 f"update {state.update + 1}: {error}. Training stopped; everything up to update {state.update} is kept "
@@ -230,8 +232,7 @@ class Trainer:
         config, network, curriculum = self.config, self.network, self.curriculum
         started = time.perf_counter()
         share = self._learning_rate_share()
-        opened = network.gates.opened(self._opening(update))
-        network.gates = opened.drawn(derive(config.seed, "gates", update))
+        network.gates = network.gates.opened(self._opening(update)).drawn(derive(config.seed, "gates", update))
         meter = Meter(**self.state.spent)
         first, rollout = with_signal(lambda number: self._roll_out(update, number, meter), self.algorithm.resample)
         sampled, rolled_out = time.perf_counter(), meter.calls
@@ -253,7 +254,7 @@ class Trainer:
             additions=self.additions,
             share=share,
         )
-        network.gates = opened
+        network.gates = network.gates.drawn(None)
         learnt = time.perf_counter()
         row: Row = {
             "update": update,

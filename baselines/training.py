@@ -231,14 +231,15 @@ def trained_system(run: Run, backbone: Backbone) -> System:
 
 
 def training_cost(run: Run) -> dict[str, Any]:
-    """What a run's training took, as columns of a results row; the tokens are those of its ancestors too."""
+    """What a run's training took, as columns of a results row; tokens and seconds are those of its ancestors too."""
     from algorithms.descent import spent_by_ancestors
 
-    metrics, timings = run.metrics, run.timings
+    metrics, record = run.metrics, run.record
+    seconds = run.seconds + sum(ancestor.get("seconds", 0.0) for ancestor in record.get("ancestors", []))
     return {
         "training_updates": max((row["update"] for row in metrics), default=0),
         "training_sampled_tokens": max((row.get("sampled_tokens", 0) for row in metrics), default=0)
-        + spent_by_ancestors(run.record),
-        "training_seconds": round(sum(v for row in timings for name, v in row.items() if name.endswith("_seconds")), 1),
+        + spent_by_ancestors(record),
+        "training_seconds": round(seconds, 1),
         "best_update": run.checkpoint("best").update,
     }

@@ -280,6 +280,27 @@ def test_every_way_of_learning_takes_nodes_that_make_no_call(parent, backbone, t
     assert train(config, task=ECHO, backbone=backbone).finished
 
 
+def test_an_update_that_fails_leaves_the_gates_as_they_were(parent, backbone, tmp_path, monkeypatch):
+    from algorithms import trainer
+    from algorithms.errors import NotFiniteError, TrainingError
+
+    real, count = trainer.learn, 0
+
+    def failing(*given, **named):
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise NotFiniteError("the loss is not finite")
+        return real(*given, **named)
+
+    monkeypatch.setattr(trainer, "learn", failing)
+    config = grown_config(parent, tmp_path, updates=4, checkpoint_every=4, validation_every=4)
+    with pytest.raises(TrainingError, match="update 3"):
+        train(config, task=ECHO, backbone=backbone)
+    gates = Run(Path(config.out)).network(2, backbone).gates
+    assert {gate.opening for gate in gates.nodes.values()} == {0.5}
+
+
 def test_growing_without_training_only_judges(parent, backbone, tmp_path):
     config = grown_config(parent, tmp_path, updates=0, topology="1-1-1", init="clone", opening="immediate")
     run = train(config, task=ECHO, backbone=backbone)

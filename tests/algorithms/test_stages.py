@@ -94,6 +94,7 @@ def test_the_commands_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "neuromas:1-1-1" in capsys.readouterr().out
     for wrong, expected in (
         (["grow", str(first), "--to", "1-1-1", "--updates", "0"], "already holds a run"),
+        (["train", "chain", "--grow", "1-1@1", "--dry-run"], "--grow trains several"),
         (["grow", str(tmp_path), "--to", "1-1-1"], "is not a training run"),
         (["grow", str(first), "--to", "1", "--out", str(tmp_path / "x")], "cannot be grown to 1"),
         (["grow", str(first), "--to", "no", "--out", str(tmp_path / "x")], "bad topology 'no'"),

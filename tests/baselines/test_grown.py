@@ -60,6 +60,7 @@ def test_a_comparison_trains_the_stages_in_order_and_counts_their_tokens(backbon
     spent = [run.metrics[-1]["sampled_tokens"] for run in runs]
     (row,) = (row for row in rows if row.method == "grown:1-1+2-1" and row.seed == 1)
     assert row.extra["training_sampled_tokens"] == sum(spent)
+    assert row.extra["training_seconds"] == pytest.approx(sum(run.seconds for run in runs), abs=0.11)
     assert [ancestor["folder"] for ancestor in runs[1].record["ancestors"]] == [configs[0].folder.name]
     again, _ = run_comparison(comparison)
     assert [each.to_json() for each in again] == [each.to_json() for each in rows]
