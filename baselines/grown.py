@@ -2,9 +2,10 @@
 
 It gets the training budget that the comparison gives to a network trained from scratch, tokens or updates, for all its
 stages together: half of it for the first, half of what is left for the next, and so on; the last two share alike. (A
-parent that has not converged does not grow well.) Each stage starts as the best network of the one before, with what is
-new closed, and opens it over the first quarter of its updates (`algorithms/growth.py`). Stages are runs of their own,
-so that grown networks which begin alike share them.
+parent that has not converged does not grow well.) `grown:1-1-1@0.8+2-2-1` says the shares itself, all but the last,
+which gets what is left. Each stage starts as the best network of the one before, with what is
+new closed, and opens it over about the first quarter of its training (`algorithms/growth.py`). Stages are runs of their
+own, so that grown networks which begin alike share them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
     from algorithms import TrainConfig
 
 
+def parse_stages(text: str) -> tuple[list[str], list[float]]:
+    """The topologies in a method's argument, and their shares of the budget. Raises UsageError for bad shares."""
+    parts = [part.partition("@") for part in text.split("+")]
+    topologies, given = [topology for topology, _, _ in parts], [share for _, at, share in parts if at]
+    if not given:
+        return topologies, shares(len(parts))
+    try:
+        own = [float(share) for share in given]
+    except ValueError:
+        own = []
+    if len(own) != len(parts) - 1 or parts[-1][1] or min(own) <= 0 or not sum(own) < 1:
+        raise UsageError(
+            f"grown:{text}: shares of the budget stand behind all topologies but the last, each above 0 and together "
+            "below 1, such as grown:1-1-1@0.8+2-2-1"
+        )
+    return topologies, [*own, 1 - sum(own)]
+
+
 def shares(stages: int) -> list[float]:
     """The share of the budget of each stage: 1/2, 1/4, …, the last as much as the one before."""
     halves = [0.5**number for number in range(1, stages)]
@@ -36,7 +55,7 @@ class GrownNetwork(TrainedMethod):
     argument = "topologies"
 
     def __init__(self, spec: MethodName) -> None:
-        self.stages = (spec.argument or "").split("+")
+        self.stages, self.shares = parse_stages(spec.argument or "")
         super().__init__(spec)
 
     @classmethod
@@ -59,17 +78,21 @@ class GrownNetwork(TrainedMethod):
         if self.run is not None:
             return []
         whole = self.training_config(context.training, context.compared)
+        first = Topology.parse(self.stages[0])
         configs: list[TrainConfig] = []
-        for topology, share in zip(self.stages, shares(len(self.stages)), strict=True):
+        for topology, share in zip(self.stages, self.shares, strict=True):
             updates = max(1, round(whole.updates * share))
             tokens = None if whole.token_budget is None else max(1, round(whole.token_budget * share))
+            opening = updates / 4
+            if tokens is not None:  # the more nodes, the fewer updates are in as many tokens
+                opening *= len(first.nodes) / len(Topology.parse(topology).nodes)
             config = dataclasses.replace(
                 whole,
                 topology=topology,
                 updates=updates,
                 token_budget=tokens,
                 parent=configs[-1].out if configs else None,
-                opening_updates=max(1, updates // 4),
+                opening_updates=max(1, round(opening)),
             )
             configs.append(self.in_folder(context, config, f"grown-{topology}"))
         return configs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,12 +36,17 @@ class TrainingBars:
             for folder, updates in self.runs
         ]
         self._told: dict[Path, int] = {}
+        self._last: set[Path] = set()
 
-    def update(self) -> None:
-        """Read how far every run is."""
+    def update(self, folders: Collection[Path] | None = None) -> None:
+        """Read how far the runs in `folders` are, and those that were looked at before; without it, all runs."""
         from algorithms.metrics import read_rows
 
+        looked_at = {folder for folder, _ in self.runs} if folders is None else {*folders, *self._last}
+        self._last = set(folders or ())
         for (folder, updates), bar in zip(self.runs, self.bars, strict=True):
+            if folder not in looked_at:
+                continue
             rows = read_rows(folder / "metrics.jsonl")
             if not rows:
                 continue

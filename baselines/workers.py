@@ -34,7 +34,7 @@ def ensure_trained(config: TrainConfig, backbone: Backbone | None = None, *, pro
 
 
 def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone | None = None) -> None:
-    """Train every unfinished run, `workers` at a time; each worker is a process of its own with one bar.
+    """Train every unfinished run, `workers` at a time; each worker is a process of its own that trains one by one.
 
     One worker trains in this process, on `backbone` where it is given. An interrupt or an error ends all workers; their
     checkpoints stay, and the next call goes on from them. Raises TrainingError where a worker failed.
@@ -42,43 +42,66 @@ def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone |
     from algorithms.run import is_finished
 
     waiting = [config for config in configs if not is_finished(config.folder)]
-    if min(workers, len(waiting)) <= 1:
+    workers = min(workers, len(waiting))
+    if workers <= 1:
         for config in waiting:
             ensure_trained(config, backbone)
         return
-    context = multiprocessing.get_context("spawn")
-    active: list[tuple[TrainConfig, Any, Connection]] = []
+    team = [_Worker() for _ in range(workers)]
     with TrainingBars(waiting) as bars:
         try:
-            while waiting or active:
-                while waiting and len(active) < workers:
-                    config = waiting.pop(0)
-                    receiver, sender = context.Pipe(duplex=False)
-                    process = context.Process(target=_work, args=(config.to_json(), sender, os.getpid()), daemon=True)
-                    process.start()
-                    sender.close()
-                    active.append((config, process, receiver))
+            while waiting or any(worker.training for worker in team):
+                for worker in team:
+                    if worker.training is None and waiting:
+                        worker.start(waiting.pop(0))
                 time.sleep(0.25)
-                bars.update()
-                for entry in [entry for entry in active if not entry[1].is_alive()]:
-                    active.remove(entry)
-                    _check_end(*entry)
+                bars.update([worker.training.folder for worker in team if worker.training])
+                for worker in team:
+                    worker.check()
         finally:
             patience = time.monotonic() + 2.0  # a Ctrl-C in a terminal reaches the workers too: they save and end
-            for _, process, _ in active:
-                process.join(max(0.0, patience - time.monotonic()))
-                process.terminate()
-            for _, process, _ in active:
-                process.join()
+            for worker in team:
+                worker.end(max(0.0, patience - time.monotonic()))
 
 
-def _check_end(config: TrainConfig, process: Any, receiver: Connection) -> None:
+class _Worker:
+    """A process that trains what it is sent, one run after the other: what it loads and imports serves all of them."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.training: TrainConfig | None = None
+
+    def start(self, config: TrainConfig) -> None:
+        self.training = config
+        self.connection.send(config.to_json())
+
+    def check(self) -> None:
+        """Be free again once the run has ended. Raises what ended it, if that was not its last update."""
+        if self.training is None or (self.process.is_alive() and not self.connection.poll()):
+            return
+        config, self.training = self.training, None
+        try:
+            kind, text = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            kind, text = "error", f"its process ended with exit code {self.process.exitcode}"
+        check_end(config, kind, text)
+
+    def end(self, patience: float) -> None:
+        self.connection.close()  # one that waits for work ends by itself
+        self.process.join(patience)
+        self.process.terminate()
+        self.process.join()
+
+
+def check_end(config: TrainConfig, kind: str, text: str) -> None:
+    """Raise what a worker reports of a run, unless it is done."""
     from algorithms.errors import TrainingError
 
-    try:
-        kind, text = receiver.recv()
-    except EOFError:
-        kind, text = "error", f"its process ended with exit code {process.exitcode}"
     if kind == "usage":
         raise UsageError(text)
     if kind == "interrupted":
@@ -87,25 +110,34 @@ def _check_end(config: TrainConfig, process: Any, receiver: Connection) -> None:
         raise TrainingError(f"training in {config.folder} failed: {text}")
 
 
-def _work(config_json: Mapping[str, Any], sender: Connection, parent: int) -> None:
-    """The body of a worker process: train, and report how it ended."""
+def _work(connection: Connection, parent: int) -> None:
+    """The body of a worker process: train what comes, until nothing can come any more."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     from transformers.utils.logging import disable_progress_bar
 
-    from algorithms.config import TrainConfig
-
     disable_progress_bar()
     try:
+        while True:
+            connection.send(outcome(connection.recv()))
+    except (EOFError, OSError, KeyboardInterrupt):
+        return
+
+
+def outcome(config_json: Mapping[str, Any]) -> tuple[str, str]:
+    """How training a run ended, in a word, and what is to be told of it."""
+    from algorithms.config import TrainConfig
+
+    try:
         ensure_trained(TrainConfig.from_json(config_json), progress=False)
-        sender.send(("done", ""))
     except UsageError as error:
-        sender.send(("usage", str(error)))
+        return "usage", str(error)
     except KeyboardInterrupt:
-        sender.send(("interrupted", ""))
+        return "interrupted", ""
     except Exception as error:
         import traceback
 
-        sender.send(("error", f"{error!r}\n{traceback.format_exc()}"))
+        return "error", f"{error!r}\n{traceback.format_exc()}"
+    return "done", ""
 
 
 def _end_with(parent: int) -> None:

@@ -33,7 +33,7 @@ def run(bench: Bench) -> Section:
     parts = ["Accuracy in per cent, and what is lost by each damage in points, with 95 % intervals."]
     section.data["rows"] = []
     for task in bench.plan.tasks:
-        _, found = trained(bench, task)
+        _, found = trained(bench, task, NETWORKS)
         for method in NETWORKS:
             whole_SQ = found.correct(method)
             lines = [["whole", percent(float(whole_SQ.mean())), "–"]]

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from .plan import Bench, Plan
     from .report import Section
 
-EXPERIMENTS = ("methods", "backbones", "growth", "deepening", "efficiency", "ablations", "cost")
-RATES, QUICK_RATES = "1e-3,3e-3,6e-3", "3e-3"
+EXPERIMENTS = ("methods", "backbones", "growth", "recipes", "size", "deepening", "efficiency", "ablations",
+               "specialisation", "cost")  # fmt: skip
+RATES, QUICK_RATES = "1.5e-3,3e-3,6e-3", "3e-3"
 
 
 def reproduce(
@@ -36,15 +37,17 @@ def reproduce(
     """Run the paper's experiments in shape and say of each claim whether it holds, with the figures.
 
     methods (all of them, at equal parameters and at equal sampled tokens), backbones (robustness), growth (against
-    training from scratch), deepening (without training, by clones), efficiency (error against trainable parameters),
-    ablations (damaged messages), cost (what it takes to reach an accuracy). The folder gets report.md, report.json,
+    training from scratch), recipes (what makes growth work), size (up to 31 nodes), deepening (without training, by
+    clones), efficiency (error against trainable parameters), ablations (damaged messages), specialisation (what the
+    nodes learnt), cost (what it takes to reach an accuracy). The folder gets report.md, report.json,
     plots, and every run; an interrupted reproduction goes on when the same command is given again, and repeats nothing
     that is finished.
 
     Args:
         only: Some of the experiments, with commas between.
         quick: Fewer seeds, methods, sizes and tokens, in a quarter of an hour on two cores; the report says so.
-        tasks: chain, navigate and tree, some of them, or `paper` for the paper's six.
+        tasks: Some of chain, chain-long, navigate and tree, with commas between, or `paper` for the paper's six.
+            Without it, chain, navigate and tree, and for growth chain, navigate and chain-long.
         seeds: How many seeds: 5, with --quick 2.
         questions: Held-out questions of each task: 500, with --quick 200.
         learning_rates: The learning rates of the experiment on growth, with commas between.
@@ -72,6 +75,7 @@ def reproduce(
     plan = Plan(
         out or Path("runs") / ("reproduce-quick" if quick else "reproduce"),
         chosen_tasks(tasks or ("chain,navigate" if quick else "chain,navigate,tree"), data),
+        chosen_tasks(tasks or ("chain,navigate" if quick else "chain,navigate,chain-long"), data),
         range(count),
         questions or (200 if quick else 500),
         tuple((learning_rates or (QUICK_RATES if quick else RATES)).split(",")),
@@ -91,15 +95,18 @@ def reproduce(
 
 
 def run_experiment(name: str, bench: Bench) -> list[Section]:
-    from . import ablations, cost, deepening, efficiency, growth, methods
+    from . import ablations, cost, deepening, efficiency, growth, methods, recipes, size, specialisation
 
     experiments = {
         "methods": methods.run,
         "backbones": methods.robustness,
         "growth": growth.run,
+        "recipes": recipes.run,
+        "size": size.run,
         "deepening": deepening.run,
         "efficiency": efficiency.run,
         "ablations": ablations.run,
+        "specialisation": specialisation.run,
         "cost": cost.run,
     }
     return [experiments[name](bench)]

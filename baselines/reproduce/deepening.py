@@ -38,7 +38,7 @@ def run(bench: Bench) -> Section:
         lengths = LENGTHS.get(task.name)
         if lengths is None:
             continue
-        _, found = trained(bench, task)
+        _, found = trained(bench, task, [NETWORK])
         for kind, depth in product(KINDS, depths):
             seeds = bench.plan.seeds[:1] if kind == "untrained" else bench.plan.seeds
             accuracies = [measured(bench, found, task, kind, depth, lengths, seed) for seed in seeds]

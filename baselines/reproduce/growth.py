@@ -2,7 +2,8 @@
 
 A network from scratch and a grown one (`grown:…`, from three nodes on) may sample the same number of tokens in
 training; the grown one's ancestors are counted. The paired difference is over the same seeds and questions, for each
-learning rate, and for the mean over all of them: a recipe should not depend on one.
+learning rate, and for the mean over all of them: a recipe should not depend on one. What growth gained is set beside
+how far the first parent had come.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ from .plan import Bench, Compared, TaskPlan
 from .report import Section, interval, percent, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-LADDER = {3: "1-1-1", 5: "2-2-1", 7: "2-2-2-1", 15: "4-4-4-2-1"}
-"""The network of each number of nodes; larger ones are grown from all before them."""
+    from algorithms.run import Run
+
+LADDER = {3: "1-1-1", 5: "2-2-1", 7: "2-2-2-1", 15: "4-4-4-2-1", 31: "8-8-8-6-1"}
+"""The network of each number of nodes; larger ones are grown from all before them. The largest is grown only, in the
+experiment on size."""
 
 
 def sizes(quick: bool) -> list[int]:
-    return [3, 5, 7] if quick else list(LADDER)
+    return [3, 5, 7] if quick else [3, 5, 7, 15]
 
 
 def scratch(size: int, rate: str) -> str:
@@ -51,22 +56,25 @@ def run(bench: Bench) -> Section:
     section = Section("growth", "Growth against training from scratch")
     rates, nodes = list(bench.plan.learning_rates), sizes(bench.plan.quick)
     compared: dict[str, Compared] = {}
-    for task in bench.plan.tasks:
+    for task in bench.plan.growing:
         methods = [scratch(size, rate) for rate in rates for size in nodes]
         methods += [name(size, rate) for name in GROWN.values() for rate in rates for size in nodes[1:]]
         compared[task.label] = bench.compare("growth", task, methods, bench.tokens(task))
-    rows = [row for task in bench.plan.tasks for row in differences(compared[task.label], task, rates, nodes)]
+    rows = [row for task in bench.plan.growing for row in differences(compared[task.label], task, rates, nodes)]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
     section.data["differences"] = rows
     section.data["accuracies"] = [
-        accuracy for task in bench.plan.tasks for accuracy in accuracies(compared[task.label], task, rates, nodes)
+        accuracy for task in bench.plan.growing for accuracy in accuracies(compared[task.label], task, rates, nodes)
     ]
     section.data["against_three"] = [
-        against for task in bench.plan.tasks for against in against_three(compared[task.label], task, rates, nodes)
+        against for task in bench.plan.growing for against in against_three(compared[task.label], task, rates, nodes)
+    ]
+    section.data["parents"] = [
+        parent for task in bench.plan.growing for parent in parents(compared[task.label], task, rates, nodes)
     ]
     section.text = describe(section.data)
-    for task in bench.plan.tasks:
+    for task in bench.plan.growing:
         section.plots[f"growth-{task.folder}"] = partial(draw, compared[task.label], task, rates, nodes)
     return section
 
@@ -132,6 +140,44 @@ def against_three(compared: Compared, task: TaskPlan, rates: list[str], nodes: l
     ]
 
 
+def parents(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int]) -> list[dict[str, Any]]:
+    """Every grown network: how well its first parent did on validation, and what growth gained over scratch."""
+    rows = []
+    for (kind, own), size, rate in product(GROWN.items(), nodes[1:], rates):
+        grown_S = compared.correct(own(size, rate)).mean(axis=1)
+        scratch_S = compared.correct(scratch(size, rate)).mean(axis=1)
+        for number, seed in enumerate(compared.comparison.seeds):
+            rows.append(
+                {
+                    "task": task.label,
+                    "nodes": size,
+                    "kind": kind,
+                    "learning_rate": rate,
+                    "seed": seed,
+                    "parent": best_validation(compared.runs(own(size, rate), seed)[0]),
+                    "accuracy": float(grown_S[number]),
+                    "gain": float(grown_S[number] - scratch_S[number]),
+                }
+            )
+    return rows
+
+
+def best_validation(run: Run) -> float:
+    return max(row["validation_accuracy"] for row in run.metrics if "validation_accuracy" in row)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's, ties sharing their mean rank; 0 where either does not vary."""
+
+    def ranks(values: Sequence[float]) -> np.ndarray:
+        _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+        mean_ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[place]
+        return mean_ranks
+
+    both = ranks(first), ranks(second)
+    return float(np.corrcoef(*both)[0, 1]) if all(np.ptp(each) > 0 for each in both) else 0.0
+
+
 def describe(data: dict[str, Any]) -> str:
     accuracy_rows = [
         [each["task"], each["nodes"], each["kind"], each["learning_rate"], interval(each),
@@ -143,6 +189,14 @@ def describe(data: dict[str, Any]) -> str:
          "; ".join(f"{rate}: {interval(own, 'difference', sign=True)}" for rate, own in each["rates"].items())]
         for each in data["differences"]
     ]  # fmt: skip
+    convergence_rows = []
+    for task, kind in product(*(dict.fromkeys(each[key] for each in data["parents"]) for key in ("task", "kind"))):
+        own = [each for each in data["parents"] if (each["task"], each["kind"]) == (task, kind)]
+        columns = [[each[key] for each in own] for key in ("parent", "accuracy", "gain")]
+        convergence_rows.append(
+            [task, kind, len(own), f"{percent(min(columns[0]))}–{percent(max(columns[0]))}",
+             *(f"{rank_correlation(columns[0], column):+.2f}" for column in columns[1:])]
+        )  # fmt: skip
     return "\n\n".join(
         [
             "Grown less scratch, in points of accuracy, at equal sampled tokens in training: the mean over learning "
@@ -150,6 +204,10 @@ def describe(data: dict[str, Any]) -> str:
             table(["task", "nodes", "", "grown − scratch", "p (Holm)", "each learning rate"], difference_rows),
             "Accuracies (the range is over seeds; calls are those of a question).",
             table(["task", "nodes", "", "learning rate", "accuracy %", "range", "calls"], accuracy_rows),
+            "Convergence of the parent: over all grown networks, the rank correlation of the first parent's best "
+            "validation accuracy with the grown network's accuracy, and with its gain over scratch of the same size, "
+            "learning rate and seed.",
+            table(["task", "", "networks", "parent's validation %", "with accuracy", "with gain"], convergence_rows),
         ]
     )
 

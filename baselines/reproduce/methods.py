@@ -1,4 +1,4 @@
-"""All methods on every task: at equal trainable parameters and sampled messages, and at equal sampled tokens.
+"""All methods on every task: at equal trainable parameters and updates, and at equal sampled tokens.
 
 Also robustness: fewer of them on a second backbone of another architecture and size.
 """
@@ -11,13 +11,15 @@ from typing import Any
 from ..self_consistency import SelfConsistency
 from ..statistics import with_differences
 from .growth import difference
-from .plan import Bench, Compared, TaskPlan
+from .plan import BATCH, Bench, Compared, TaskPlan
 from .report import Section, interval, table
 
 NETWORK, SINGLE, VOTES = "neuromas:1-1-1", "single-rl", "self-consistency"
 TRAINED = (NETWORK, "neuromas:2-2-1", "neuromas:2-2-2-1", SINGLE, "sft", "malt", "magrpo", "collm-cc", "maporl")
 FROZEN = ("untrained:1-1-1", "untrained:2-2-2-1", VOTES, "direct", "cot", "self-refine", "self-check", "debate", "moa",
           "goa", "planner-solver-critic", "supervisor", "gptswarm", "agentnet")  # fmt: skip
+FLOOR = ("untrained:1-1-1", "direct")
+"""What stands beside methods that train where only those are compared: nothing else has trainable parameters."""
 QUICK = (NETWORK, "neuromas:2-2-1", SINGLE, "untrained:1-1-1", VOTES, "direct", "cot", "self-refine", "debate")
 ROBUST = (NETWORK, "neuromas:2-2-1", SINGLE, "untrained:1-1-1", VOTES, "direct", "cot")
 
@@ -26,14 +28,19 @@ def run(bench: Bench) -> Section:
     section = Section("methods", "All methods")
     names = QUICK if bench.plan.quick else (*TRAINED, *FROZEN)
     settings: list[tuple[str, str, Any]] = [
-        ("parameters", "equal trainable parameters and sampled messages in training", {"updates": bench.plan.updates}),
+        (
+            "parameters",
+            "equal trainable parameters and updates in training",
+            BATCH | {"updates": bench.plan.updates},
+        ),
         ("tokens", "equal trainable parameters and sampled tokens in training", None),
     ]
     parts = []
     section.data["rows"], section.data["against_single"] = [], []
     for key, title, train in settings[1:] if bench.plan.quick else settings:
         for task in bench.plan.tasks:
-            found = bench.compare(f"methods-{key}", task, names, train or bench.tokens(task))
+            own = names if key == "tokens" else [name for name in names if name in (*TRAINED, *FLOOR)]
+            found = bench.compare(f"methods-{key}", task, own, train or bench.tokens(task))
             rows = with_differences(found.rows, found.outcomes)
             section.data["rows"] += [
                 {"budget": key, "task": task.label, **row.to_json()} for row in rows if row.seed is None
@@ -44,9 +51,10 @@ def run(bench: Bench) -> Section:
     return section
 
 
-def trained(bench: Bench, task: TaskPlan) -> tuple[list[str], Compared]:
-    """The trained methods at equal sampled tokens, for experiments that look at their runs; all are trained once."""
-    names = [name for name in (QUICK if bench.plan.quick else TRAINED) if name in TRAINED]
+def trained(bench: Bench, task: TaskPlan, names: Sequence[str] = ()) -> tuple[Sequence[str], Compared]:
+    """Trained methods at equal sampled tokens (all, or those in `names`), for experiments that look at their runs; each
+    is trained once."""
+    names = names or [name for name in (QUICK if bench.plan.quick else TRAINED) if name in TRAINED]
     return names, bench.compare("methods-tokens", task, names, bench.tokens(task))
 
 

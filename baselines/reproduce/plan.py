@@ -54,11 +54,17 @@ class TaskPlan:
 
 
 TASKS = {
-    "chain": TaskPlan("chain", 150_000, "2-3"),
-    "navigate": TaskPlan("navigate", 150_000, "2-9"),
-    "tree": TaskPlan("tree", 100_000, "1-2"),
+    "chain": TaskPlan("chain", 60_000, "2-3"),
+    "chain-long": TaskPlan("chain", 60_000, "3-4"),
+    "navigate": TaskPlan("navigate", 50_000, "2-9"),
+    "tree": TaskPlan("tree", 40_000, "1-2"),
 }
 """Of the embedded backbone; by the name at `--tasks`."""
+
+KEPT_CHECKPOINTS = 6
+"""Of every run, beside the best one: what the nodes learnt is looked at over training."""
+BATCH = {"questions": 8}
+"""Half the usual batch: a network of 15 nodes samples so much in one update that few would be left otherwise."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class Plan:
 
     out: Path
     tasks: Sequence[TaskPlan]
+    growing: Sequence[TaskPlan]
+    """The tasks of the experiments on growth."""
     seeds: Sequence[int]
     questions: int
     learning_rates: Sequence[str]
@@ -81,9 +89,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)
-        tasks = [dataclasses.asdict(task) for task in self.tasks]
-        return values | {"out": self.out.name, "tasks": tasks, "seeds": list(self.seeds),
-                         "learning_rates": list(self.learning_rates)}  # fmt: skip
+        return values | {"out": self.out.name, "seeds": list(self.seeds), "learning_rates": list(self.learning_rates)}
 
 
 def chosen_tasks(names: str, data: Path | None) -> list[TaskPlan]:
@@ -166,7 +172,9 @@ class Bench:
         options = tuple(f"{name}={value}" for name, value in train.items())
         typed = asked_as(data, task.difficulty, task.options, task.allow_code_execution)
         training = training_config(problem, model.pinned, options, typed)
-        training = dataclasses.replace(training, max_tokens=problem.max_message_tokens)
+        training = dataclasses.replace(
+            training, max_tokens=problem.max_message_tokens, keep_checkpoints=KEPT_CHECKPOINTS
+        )
         comparison = Comparison(
             problem,
             "test",
@@ -202,7 +210,7 @@ class Bench:
 
     def tokens(self, task: TaskPlan) -> dict[str, Any]:
         """Training options that give everything that trains the same number of sampled tokens."""
-        return {"token_budget": round(task.token_budget * self.plan.budget), "updates": self.plan.updates}
+        return BATCH | {"token_budget": round(task.token_budget * self.plan.budget), "updates": self.plan.updates}
 
 
 def check_seeds(seeds: int) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from safetensors.torch import load_file, save_file
 import baselines.compare
 import baselines.workers
 from algorithms.config import TrainConfig
+from algorithms.errors import TrainingError
+from algorithms.run import is_finished
 from baselines.commands import compare, evaluate
 from neuromas_env import UsageError, cli
 from neuromas_env.transcripts import replay
@@ -151,11 +152,38 @@ def test_a_worker_that_fails_is_reported(comparison: Callable[..., list[dict[str
     config = json.loads((run / "config.json").read_text())
     config["config"]["updates"] = 9  # a run of other settings stands in the way
     (run / "config.json").write_text(json.dumps(config))
-    receiver, sender = multiprocessing.Pipe(duplex=False)
     ours = TrainConfig.from_json({**config["config"], "updates": 2, "out": str(run)})
-    baselines.workers._work(ours.to_json(), sender, os.getppid())
     with pytest.raises(UsageError, match="updates"):
-        baselines.workers._check_end(ours, None, receiver)
+        baselines.workers.check_end(ours, *baselines.workers.outcome(ours.to_json()))
+
+
+def test_workers_go_on_to_the_next_run_and_one_that_dies_is_told(
+    backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    begin = baselines.workers._Worker.__init__
+    monkeypatch.setattr(baselines.workers._Worker, "__init__", lambda self: (made.append(self), begin(self))[1])
+    configs = [
+        TrainConfig("chain", backbone=str(backbone_folder), seed=seed, updates=1, questions=2, samples=2, rank=2,
+                    validation_questions=2, tensorboard=False, out=str(tmp_path / f"run{seed}"))
+        for seed in range(5)
+    ]  # fmt: skip
+    baselines.workers.train_all(configs, 2)
+    assert len(made) == 2
+    assert all(is_finished(config.folder) for config in configs)
+    assert not any(worker.process.is_alive() for worker in made)
+
+    start = baselines.workers._Worker.start
+
+    def killed(self: Any, config: TrainConfig) -> None:
+        start(self, config)
+        self.process.kill()
+
+    monkeypatch.setattr(baselines.workers._Worker, "start", killed)
+    again = [replace(config, out=str(tmp_path / f"again{config.seed}")) for config in configs[:2]]
+    with pytest.raises(TrainingError, match="exit code -9"):
+        baselines.workers.train_all(again, 2)
+    assert not any(worker.process.is_alive() for worker in made)
 
 
 def test_evaluate_measures_a_run_and_silences_nodes(
