@@ -167,7 +167,7 @@ def compare(
         backbone: The frozen model: nano, a Hugging Face id or a folder; without it, nano. With --protocol, where the
             protocol's model lies on this machine.
         train: Training options for all methods that train, such as updates=40 rank=4; see `neuromas train --help`.
-        jobs: How many trainings run at once, each in one process; without it, one a CPU core.
+        jobs: How many trainings, and then evaluations, run at once, each in a process; without it, one a CPU core.
         out: The folder of runs and results; without it, runs/compare-TASK, or runs/NAME for a protocol.
         json: Write the results to this file too.
         plot: Draw the results into this .png, .svg or .pdf file.

@@ -15,11 +15,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import zip_longest
+from functools import cache, cached_property
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from .neuromas import TrainedNetwork
 from .results import Outcomes, Row, aggregate
 from .self_consistency import SelfConsistency
 from .training import digest, run_method, slug
-from .workers import train_all
+from .workers import do_all, train_all
 
 if TYPE_CHECKING:
     from algorithms import TrainConfig
@@ -153,12 +154,14 @@ def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tupl
     compared, budget = comparison.compared, None
     cells: dict[str, list[Cell]] = {}
     if compared is not None:
+        ask_at_once(comparison, [compared], contexts, say)
         _ask_method(comparison, compared, contexts, cells, say)
         budget = float(np.mean([cell.row.sampled_tokens for cell in cells[str(compared)]]))
         contexts = {seed: comparison.context(seed, budget) for seed in comparison.seeds}
-    for method in comparison.methods:
-        if method is not compared:
-            _ask_method(comparison, method, contexts, cells, say)
+    others = [method for method in comparison.methods if method is not compared]
+    ask_at_once(comparison, others, contexts, say)
+    for method in others:
+        _ask_method(comparison, method, contexts, cells, say)
 
     rows = []
     names = [name for method in comparison.methods for name in cells if name == str(method) or _is_of(name, method)]
@@ -183,12 +186,104 @@ def _ask_method(
     comparison: Comparison, method: Method, contexts: dict[int, Context], cells: dict[str, list[Cell]], say: Say
 ) -> None:
     """Fill the cells of one method, its silenced variants included."""
-    variants: list[tuple[str, tuple[str, ...]]] = [("", ())]
-    if comparison.silence_layers:
-        variants += [(f"layer {place} silenced", layer) for place, layer in enumerate(hidden_layers(method), start=1)]
-    for variant, silence in variants:
+    for variant, silence in variants(comparison, method):
         name = f"{method} ({variant})" if variant else str(method)
         cells[name] = [_cell(comparison, method, context, name, variant, silence, say) for context in contexts.values()]
+
+
+def variants(comparison: Comparison, method: Method) -> list[tuple[str, tuple[str, ...]]]:
+    """What is asked of a method, by name, and the nodes that are silent there: the method itself has no name here."""
+    silenced = enumerate(hidden_layers(method), start=1) if comparison.silence_layers else ()
+    return [("", ()), *((f"layer {place} silenced", layer) for place, layer in silenced)]
+
+
+def ask_at_once(comparison: Comparison, methods: Sequence[Method], contexts: Mapping[int, Context], say: Say) -> None:
+    """Fill the cells of `methods` that are not on disk yet in several processes, where there is more than one.
+
+    What cannot be done so (a method or a task that another process does not know, one that raises) is left out: it is
+    asked, and raises, in this process.
+    """
+    jobs: dict[tuple[str, int], Job] = {}
+    paths: set[Path] = set()
+    for method, context in product(methods, contexts.values()):
+        for variant, silence in variants(comparison, method):
+            name = f"{method} ({variant})" if variant else str(method)
+            path, key = _place(comparison, method, context, name, silence)
+            if path not in paths and _read_cell(path, key, context.seed) is None:
+                paths.add(path)
+                jobs[str(method), context.seed] = Job.of(comparison, method, context)
+    if min(comparison.workers, len(jobs)) <= 1:
+        return
+    try:
+        pickle.dumps(list(jobs.values()))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return
+    done = 0
+
+    def ended(job: int, kind: str, text: str) -> None:
+        nonlocal done
+        done += 1
+        say(f"{done} of {len(jobs)} evaluations")
+        if kind == "interrupted":
+            raise KeyboardInterrupt
+
+    do_all(list(jobs.values()), comparison.workers, ended)
+
+
+@dataclass(frozen=True)
+class Job:
+    """The cells of one method and one seed, to be asked in another process, which loads the backbone itself."""
+
+    comparison: Comparison
+    """Without its backbone, which does not travel."""
+    weights: str
+    method: Method
+    seed: int
+    token_budget: float | None
+
+    @classmethod
+    def of(cls, comparison: Comparison, method: Method, context: Context) -> Job:
+        light: Any = dataclasses.replace(comparison, backbone=None)  # type: ignore[arg-type]
+        return cls(light, comparison.weights, method, context.seed, context.token_budget)
+
+    def __call__(self) -> None:
+        import torch
+
+        training = self.comparison.training
+        torch.set_num_threads(training.threads)
+        backbone = _loaded(training.backbone, training.dtype, training.device)
+        comparison = dataclasses.replace(self.comparison, backbone=backbone)
+        if comparison.weights != self.weights:
+            raise UsageError(f"{training.backbone} has other weights than the backbone that is compared")
+        context = comparison.context(self.seed, self.token_budget)
+        _ask_method(comparison, self.method, {self.seed: context}, {}, lambda text: None)
+
+
+@cache
+def _loaded(name: str, dtype: str, device: str) -> Backbone:
+    """A backbone, loaded once a process."""
+    from algorithms.backbone import load_backbone
+    from algorithms.resolve import resolve_device
+
+    return load_backbone(name, dtype, resolve_device(device))
+
+
+def _place(
+    comparison: Comparison, method: Method, context: Context, name: str, silence: tuple[str, ...]
+) -> tuple[Path, dict[str, Any]]:
+    """Where a cell is kept, and what it is the cell of."""
+    key = {
+        "format": CELL_FORMAT,
+        "method": name,
+        "identity": dict(method.identity(context)),
+        "seed": None if method.deterministic else context.seed,
+        "split": comparison.split,
+        "questions": digest([[q.id, q.prompt, q.answer] for q in comparison.questions]),
+        "task": [comparison.task.id, comparison.task.instruction, comparison.task.max_message_tokens],
+        "backbone": comparison.weights,
+        "silence": list(silence),
+    }
+    return comparison.out / "cells" / f"{cell_name(method, name, context.seed)}-{digest(key)}.json", key
 
 
 def _cell(
@@ -201,18 +296,7 @@ def _cell(
     say: Say,
 ) -> Cell:
     """The cell from disk, or asked now and kept."""
-    key = {
-        "format": CELL_FORMAT,
-        "method": name,
-        "identity": dict(method.identity(context)),
-        "seed": None if method.deterministic else context.seed,
-        "split": comparison.split,
-        "questions": digest([[q.id, q.prompt, q.answer] for q in comparison.questions]),
-        "task": [comparison.task.id, comparison.task.instruction, comparison.task.max_message_tokens],
-        "backbone": comparison.weights,
-        "silence": list(silence),
-    }
-    path = comparison.out / "cells" / f"{cell_name(method, name, context.seed)}-{digest(key)}.json"
+    path, key = _place(comparison, method, context, name, silence)
     found = _read_cell(path, key, context.seed)
     if found is not None:
         return found

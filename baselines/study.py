@@ -113,7 +113,7 @@ def study(
         backbone: The frozen model: nano, a Hugging Face id or a folder.
         train: Training options for all, such as questions=32 samples=4.
         learning_rates: Learning rates of single algorithms, where they differ.
-        jobs: How many trainings run at once; without it, one a CPU core.
+        jobs: How many trainings, and then evaluations, run at once; without it, one a CPU core.
         out: The folder of runs and results; without it, runs/study-TASK.
     """
     from rich.console import Console

@@ -1,13 +1,15 @@
-"""Trainings that go on from where they stand, several at a time, each in a process of its own."""
+"""Work in several processes at a time: trainings that go on from where they stand, and whatever else pickles."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from neuromas_env.errors import UsageError
@@ -34,7 +36,7 @@ def ensure_trained(config: TrainConfig, backbone: Backbone | None = None, *, pro
 
 
 def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone | None = None) -> None:
-    """Train every unfinished run, `workers` at a time; each worker is a process of its own that trains one by one.
+    """Train every unfinished run, `workers` at a time.
 
     One worker trains in this process, on `backbone` where it is given. An interrupt or an error ends all workers; their
     checkpoints stay, and the next call goes on from them. Raises TrainingError where a worker failed.
@@ -42,30 +44,51 @@ def train_all(configs: Sequence[TrainConfig], workers: int, backbone: Backbone |
     from algorithms.run import is_finished
 
     waiting = [config for config in configs if not is_finished(config.folder)]
-    workers = min(workers, len(waiting))
-    if workers <= 1:
+    if min(workers, len(waiting)) <= 1:
         for config in waiting:
             ensure_trained(config, backbone)
         return
-    team = [_Worker() for _ in range(workers)]
     with TrainingBars(waiting) as bars:
-        try:
-            while waiting or any(worker.training for worker in team):
-                for worker in team:
-                    if worker.training is None and waiting:
-                        worker.start(waiting.pop(0))
-                time.sleep(0.25)
-                bars.update([worker.training.folder for worker in team if worker.training])
-                for worker in team:
-                    worker.check()
-        finally:
-            patience = time.monotonic() + 2.0  # a Ctrl-C in a terminal reaches the workers too: they save and end
+        jobs = [partial(_train, config.to_json()) for config in waiting]
+
+        def ended(job: int, kind: str, text: str) -> None:
+            check_end(waiting[job], kind, text)
+
+        do_all(jobs, workers, ended, lambda active: bars.update([waiting[job].folder for job in active]))
+
+
+def do_all(
+    jobs: Sequence[Callable[[], object]],
+    workers: int,
+    ended: Callable[[int, str, str], None],
+    look: Callable[[Sequence[int]], None] = lambda active: None,
+) -> None:
+    """Do `jobs`, which pickle, in processes of their own, `workers` at a time.
+
+    `ended` hears of each job, by its place, how it ended: "done", or "usage", "interrupted", "error" and a text. What
+    it raises ends all. `look` hears now and then which jobs are being done.
+    """
+    waiting = list(range(len(jobs)))
+    team = [_Worker() for _ in range(min(workers, len(jobs)))]
+    try:
+        while waiting or any(worker.job is not None for worker in team):
             for worker in team:
-                worker.end(max(0.0, patience - time.monotonic()))
+                if worker.job is None and waiting:
+                    place = waiting.pop(0)
+                    worker.start(place, jobs[place])
+            wait([end for worker in team for end in (worker.connection, worker.process.sentinel)], timeout=0.25)
+            look([worker.job for worker in team if worker.job is not None])
+            for worker in team:
+                if (end := worker.end_of_job()) is not None:
+                    ended(*end)
+    finally:
+        patience = time.monotonic() + 2.0  # a Ctrl-C in a terminal reaches the workers too: they save and end
+        for worker in team:
+            worker.end(max(0.0, patience - time.monotonic()))
 
 
 class _Worker:
-    """A process that trains what it is sent, one run after the other: what it loads and imports serves all of them."""
+    """A process that does what it is sent, one job after the other: what it loads and imports serves all of them."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -73,23 +96,23 @@ class _Worker:
         self.process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
         self.process.start()
         theirs.close()
-        self.training: TrainConfig | None = None
+        self.job: int | None = None
 
-    def start(self, config: TrainConfig) -> None:
-        self.training = config
-        self.connection.send(config.to_json())
+    def start(self, place: int, job: Callable[[], object]) -> None:
+        self.job = place
+        self.connection.send_bytes(pickle.dumps(job))
 
-    def check(self) -> None:
-        """Be free again once the run has ended. Raises what ended it, if that was not its last update."""
-        if self.training is None or (self.process.is_alive() and not self.connection.poll()):
-            return
-        config, self.training = self.training, None
+    def end_of_job(self) -> tuple[int, str, str] | None:
+        """The place of the job that has ended, and how; None while there is none."""
+        if self.job is None or (self.process.is_alive() and not self.connection.poll()):
+            return None
+        place, self.job = self.job, None
         try:
             kind, text = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
             kind, text = "error", f"its process ended with exit code {self.process.exitcode}"
-        check_end(config, kind, text)
+        return place, kind, text
 
     def end(self, patience: float) -> None:
         self.connection.close()  # one that waits for work ends by itself
@@ -111,24 +134,22 @@ def check_end(config: TrainConfig, kind: str, text: str) -> None:
 
 
 def _work(connection: Connection, parent: int) -> None:
-    """The body of a worker process: train what comes, until nothing can come any more."""
+    """The body of a worker process: do what comes, until nothing can come any more."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     try:
         while True:
-            connection.send(outcome(connection.recv()))
+            connection.send(outcome(connection.recv_bytes()))
     except (EOFError, OSError, KeyboardInterrupt):
         return
 
 
-def outcome(config_json: Mapping[str, Any]) -> tuple[str, str]:
-    """How training a run ended, in a word, and what is to be told of it."""
-    from algorithms.config import TrainConfig
-
+def outcome(job: bytes) -> tuple[str, str]:
+    """How doing a pickled job ended, in a word, and what is to be told of it."""
     try:
-        ensure_trained(TrainConfig.from_json(config_json), progress=False)
+        pickle.loads(job)()  # from this process's own parent
     except UsageError as error:
         return "usage", str(error)
     except KeyboardInterrupt:
@@ -138,6 +159,12 @@ def outcome(config_json: Mapping[str, Any]) -> tuple[str, str]:
 
         return "error", f"{error!r}\n{traceback.format_exc()}"
     return "done", ""
+
+
+def _train(config_json: Mapping[str, Any]) -> None:
+    from algorithms.config import TrainConfig
+
+    ensure_trained(TrainConfig.from_json(config_json), progress=False)
 
 
 def _end_with(parent: int) -> None:

@@ -55,7 +55,7 @@ def reproduce(
         backbone: The frozen model: nano, a Hugging Face id or a folder.
         second: Another backbone, for the experiment on robustness.
         data: The folder in which the paper's data files lie; without it, they come from the hub.
-        jobs: How many trainings run at once; without it, one a CPU core.
+        jobs: How many trainings, and then evaluations, run at once; without it, one a CPU core.
         out: The folder of runs and report; without it, runs/reproduce or runs/reproduce-quick.
     """
     from rich.console import Console

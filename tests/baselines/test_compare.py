@@ -137,13 +137,31 @@ def test_other_weights_or_options_are_another_cell(
     assert len({path.name for path in (tmp_path / "out" / "runs").iterdir()} - runs) == 1
 
 
-def test_workers_train_what_one_process_trains(comparison: Callable[..., list[dict[str, Any]]], tmp_path: Path) -> None:
-    comparison("chain", methods="single-rl,neuromas:1-1-1", jobs=2)
-    comparison("chain", methods="single-rl,neuromas:1-1-1", jobs=1, out=tmp_path / "serial")
+def test_workers_train_and_ask_what_one_process_does(
+    comparison: Callable[..., list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = "single-rl,neuromas:1-1-1,untrained:1-1-1"
+    ask, asked = baselines.compare.ask, []
+    monkeypatch.setattr(baselines.compare, "ask", lambda *a, **k: (asked.append(a), ask(*a, **k))[1])
+    rows = comparison("chain", methods=methods, jobs=2, silence_layers=True)
+    assert len(asked) == 3  # one cell is not worth a process: the network compared with, whole and twice silenced
+    comparison("chain", methods=methods, jobs=1, out=tmp_path / "serial", silence_layers=True)
+    serial = json.loads((tmp_path / "serial" / "results.json").read_text())["rows"]
+    assert timeless(rows) == timeless(serial)
     for run in (tmp_path / "out" / "runs").iterdir():
         assert (run / "metrics.jsonl").read_bytes() == (
             tmp_path / "serial/runs" / run.name / "metrics.jsonl"
         ).read_bytes()
+
+
+def test_what_another_process_cannot_ask_is_asked_in_this_one(
+    comparison: Callable[..., list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    methods = "direct,self-consistency@2,untrained:1-1-1"  # the task `coin` is registered by the tests alone
+    rows = comparison(methods=methods, jobs=2, seeds=2)
+    assert {row["accuracy"] for row in rows} != {0.0}
+    shutil.rmtree(tmp_path / "out" / "cells")
+    assert timeless(rows) == timeless(comparison(methods=methods, jobs=1, seeds=2))
 
 
 def test_a_worker_that_fails_is_reported(comparison: Callable[..., list[dict[str, Any]]], tmp_path: Path) -> None:
@@ -154,14 +172,14 @@ def test_a_worker_that_fails_is_reported(comparison: Callable[..., list[dict[str
     (run / "config.json").write_text(json.dumps(config))
     ours = TrainConfig.from_json({**config["config"], "updates": 2, "out": str(run)})
     with pytest.raises(UsageError, match="updates"):
-        baselines.workers.check_end(ours, *baselines.workers.outcome(ours.to_json()))
+        baselines.workers.train_all([ours, replace(ours, out=str(tmp_path / "other"))], 2)
 
 
 def test_workers_go_on_to_the_next_run_and_one_that_dies_is_told(
     backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    begin = baselines.workers._Worker.__init__
+    begin, start = baselines.workers._Worker.__init__, baselines.workers._Worker.start
     monkeypatch.setattr(baselines.workers._Worker, "__init__", lambda self: (made.append(self), begin(self))[1])
     configs = [
         TrainConfig("chain", backbone=str(backbone_folder), seed=seed, updates=1, questions=2, samples=2, rank=2,
@@ -173,10 +191,8 @@ def test_workers_go_on_to_the_next_run_and_one_that_dies_is_told(
     assert all(is_finished(config.folder) for config in configs)
     assert not any(worker.process.is_alive() for worker in made)
 
-    start = baselines.workers._Worker.start
-
-    def killed(self: Any, config: TrainConfig) -> None:
-        start(self, config)
+    def killed(self: Any, place: int, job: Any) -> None:
+        start(self, place, job)
         self.process.kill()
 
     monkeypatch.setattr(baselines.workers._Worker, "start", killed)
