@@ -54,28 +54,22 @@ KINDS = {"scratch": scratch, **GROWN}
 
 def run(bench: Bench) -> Section:
     section = Section("growth", "Growth against training from scratch")
-    rates, nodes = list(bench.plan.learning_rates), sizes(bench.plan.quick)
-    compared: dict[str, Compared] = {}
+    nodes = sizes(bench.plan.quick)
+    given = []
     for task in bench.plan.growing:
+        rates = bench.plan.rates(task)
         methods = [scratch(size, rate) for rate in rates for size in nodes]
         methods += [name(size, rate) for name in GROWN.values() for rate in rates for size in nodes[1:]]
-        compared[task.label] = bench.compare("growth", task, methods, bench.tokens(task))
-    rows = [row for task in bench.plan.growing for row in differences(compared[task.label], task, rates, nodes)]
+        given.append((bench.compare("growth", task, methods, bench.tokens(task)), task, rates, nodes))
+    found = {"differences": differences, "accuracies": accuracies, "against_three": against_three, "parents": parents}
+    for key, find in found.items():
+        section.data[key] = [row for each in given for row in find(*each)]
+    rows = section.data["differences"]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
-    section.data["differences"] = rows
-    section.data["accuracies"] = [
-        accuracy for task in bench.plan.growing for accuracy in accuracies(compared[task.label], task, rates, nodes)
-    ]
-    section.data["against_three"] = [
-        against for task in bench.plan.growing for against in against_three(compared[task.label], task, rates, nodes)
-    ]
-    section.data["parents"] = [
-        parent for task in bench.plan.growing for parent in parents(compared[task.label], task, rates, nodes)
-    ]
     section.text = describe(section.data)
-    for task in bench.plan.growing:
-        section.plots[f"growth-{task.folder}"] = partial(draw, compared[task.label], task, rates, nodes)
+    for each in given:
+        section.plots[f"growth-{each[1].folder}"] = partial(draw, *each)
     return section
 
 

@@ -43,6 +43,8 @@ class TaskPlan:
     questions: int | None = None
     message_tokens: int | None = None
     allow_code_execution: bool = False
+    one_rate: bool = False
+    """Only the middle learning rate in the experiment on growth: a task that is there to explain."""
 
     @property
     def label(self) -> str:
@@ -55,7 +57,7 @@ class TaskPlan:
 
 TASKS = {
     "chain": TaskPlan("chain", 60_000, "2-3"),
-    "chain-long": TaskPlan("chain", 60_000, "3-4"),
+    "chain-long": TaskPlan("chain", 60_000, "3-4", one_rate=True),
     "navigate": TaskPlan("navigate", 50_000, "2-9"),
     "tree": TaskPlan("tree", 40_000, "1-2"),
 }
@@ -86,6 +88,15 @@ class Plan:
     """Another backbone, for the experiment on robustness."""
     jobs: int | None = None
     quick: bool = False
+
+    @property
+    def middle_rate(self) -> str:
+        """The middle one of the learning rates, by size."""
+        return sorted(self.learning_rates, key=float)[len(self.learning_rates) // 2]
+
+    def rates(self, task: TaskPlan) -> list[str]:
+        """The learning rates of the experiment on growth on `task`."""
+        return [self.middle_rate] if task.one_rate else list(self.learning_rates)
 
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)

@@ -26,7 +26,7 @@ SHARE = 0.5
 
 def run(bench: Bench) -> Section:
     section = Section("recipes", "What makes growth work")
-    rate = middle(bench.plan.learning_rates)
+    rate = bench.plan.middle_rate
     shares = SHARES[1::2] if bench.plan.quick else SHARES
     section.data["rows"], parts = [], []
     for task in bench.plan.growing:
@@ -44,11 +44,6 @@ def run(bench: Bench) -> Section:
         ]
     )
     return section
-
-
-def middle(rates: Sequence[str]) -> str:
-    """The middle one of several learning rates, by size."""
-    return sorted(rates, key=float)[len(rates) // 2]
 
 
 Key = tuple[str, str, str, float]

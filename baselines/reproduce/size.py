@@ -21,7 +21,6 @@ from neuromas_env.episodes import run_episodes
 
 from .growth import LADDER, cloned, scratch, sizes
 from .plan import Bench, Compared, TaskPlan
-from .recipes import middle
 from .report import Section, percent, table
 
 LARGEST = max(LADDER)
@@ -29,7 +28,7 @@ LARGEST = max(LADDER)
 
 def run(bench: Bench) -> Section:
     section = Section("size", "Networks of up to 31 nodes")
-    rate = middle(bench.plan.learning_rates)
+    rate = bench.plan.middle_rate
     nodes = [*sizes(bench.plan.quick), LARGEST]
     section.data["rows"], parts = [], []
     for task in bench.plan.growing[:1] if bench.plan.quick else bench.plan.growing:

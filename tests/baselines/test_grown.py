@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from algorithms.config import TrainConfig
 from algorithms.run import Run
 from baselines.base import make_method
 from baselines.compare import Comparison, run_comparison
-from baselines.grown import GrownNetwork, shares
+from baselines.grown import GrownNetwork, parse_stages, shares
 from neuromas_env import UsageError, make_task
 from tests.baselines.scripted import context
 
@@ -45,6 +46,28 @@ def test_stages_share_the_budget_of_one_network_and_the_runs_that_they_have_in_c
     assert make_method("neuromas:1-1").run_configs(given)[0].init == "fresh"
 
 
+def test_shares_may_be_said_and_the_last_stage_gets_what_is_left(backbone: Backbone, tmp_path: Path) -> None:
+    assert parse_stages("1-1@0.5+2-1@0.25+2-2-1") == (["1-1", "2-1", "2-2-1"], [0.5, 0.25, 0.25])
+    training = TrainConfig("coin", updates=40, token_budget=800, rank=2)
+    given = context(backbone, out=tmp_path, training=training, compared=training)
+    early, usual = (make_method(name).run_configs(given) for name in ("grown:1-1@0.125+2-1", "grown:1-1+2-1"))
+    assert [(config.updates, config.token_budget) for config in early] == [(5, 100), (35, 700)]
+    assert [config.folder for config in make_method("grown:1-1@0.5+2-1").run_configs(given)] == [
+        config.folder for config in usual
+    ]
+
+
+def test_new_nodes_open_over_a_quarter_of_a_stage_however_many_nodes_share_its_tokens(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    training = TrainConfig("coin", updates=80, rank=2)
+    for budget, opening in ((None, 5), (9000, 2)):  # from 2 nodes to 5
+        config = replace(training, token_budget=budget)
+        given = context(backbone, out=tmp_path, training=config, compared=config)
+        stages = make_method("grown:1-1+2-1+2-2-1").run_configs(given)
+        assert (stages[-1].updates, stages[-1].opening_updates) == (20, opening)
+
+
 def test_a_comparison_trains_the_stages_in_order_and_counts_their_tokens(backbone: Backbone, tmp_path: Path) -> None:
     task = make_task("coin")
     questions = [task.question("test", index) for index in range(8)]
@@ -72,6 +95,11 @@ def test_a_comparison_trains_the_stages_in_order_and_counts_their_tokens(backbon
         ("grown", "lacks its topologies"),
         ("grown:2-1+1-1", "has 2 nodes, and only 1 there"),
         ("grown:1-1+", "bad topology"),
+        ("grown:1-1@0.5+2-1@0.5", "behind all topologies but the last"),
+        ("grown:1-1@0.5+2-1+2-2-1", "behind all topologies but the last"),
+        ("grown:1-1@1+2-1", "together below 1"),
+        ("grown:1-1@nan+2-1", "together below 1"),
+        ("grown:1-1@x+2-1", "each above 0"),
         ("grown:1-1+2-1:init=old", "init is one of fresh, clone, relay"),
     ],
 )

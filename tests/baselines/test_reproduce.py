@@ -11,7 +11,8 @@ import pytest
 
 from algorithms import trainer
 from baselines import compare as compare_module
-from baselines.reproduce import claims, cost, efficiency, growth, plan
+from baselines.grown import GrownNetwork
+from baselines.reproduce import claims, cost, efficiency, growth, plan, recipes
 from baselines.reproduce.claims import Finding, verdict
 from baselines.reproduce.command import EXPERIMENTS, reproduce
 from neuromas_env.errors import UsageError
@@ -86,6 +87,29 @@ def test_differences_have_the_interval_and_the_p_of_one_bootstrap() -> None:
     assert growth.difference(lucky, worse)["p"] > 0.05
 
 
+def test_ranks_go_together_or_not() -> None:
+    first = [0.1, 0.5, 0.5, 0.9, 0.7]
+    assert growth.rank_correlation(first, [value**3 for value in first]) == pytest.approx(1.0)
+    assert growth.rank_correlation(first, [-value for value in first]) == pytest.approx(-1.0)
+    assert growth.rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(0.8)  # by hand: 1 - 6*2 / (4*15)
+    assert growth.rank_correlation(first, [0.5] * 5) == 0.0
+
+
+def test_recipes_vary_one_thing_at_a_time_and_their_names_are_methods() -> None:
+    from baselines.base import make_method
+
+    names = recipes.recipes("3e-3", recipes.SHARES)
+    assert len(set(names.values())) == len(names) == 2 * (1 + 2 + 3 + 4)
+    for (change, init, _, share), name in names.items():
+        method = make_method(name)
+        assert method.topology is not None
+        assert str(method.topology) == recipes.CHANGES[change]
+        if init != "scratch":
+            assert isinstance(method, GrownNetwork)
+            assert method.shares == [share, 1 - share]
+    assert plan.Plan(Path(), [], [], [0], 1, ("6e-3", "1.5e-3", "3e-3")).middle_rate == "3e-3"
+
+
 def test_what_was_spent_when_a_target_was_first_reached() -> None:
     metrics = [
         {"update": 0, "validation_accuracy": 0.4},
@@ -129,6 +153,12 @@ def test_the_whole_report_and_nothing_is_done_twice(
         assert f"]({name})" in report
         assert (out / name).stat().st_size > 5000
     assert all(claim["verdict"] != "not tested" for claim in data["claims"])
+    largest = data["sections"]["size"]["rows"][-1]
+    assert largest["nodes"] == 31
+    assert largest["milliseconds"] > 0
+    assert largest["peak"] >= largest["resident"] > 2**25
+    learnt = data["sections"]["specialisation"]["networks"]
+    assert [len(each["seeds"][0]["now"]["edges"]) for each in learnt] == [2, 6]
     trained, asked = [], []
     monkeypatch.setattr(trainer.Trainer, "train", lambda self: trained.append(self.run))
     monkeypatch.setattr(compare_module, "ask", lambda *given, **named: asked.append(given))
