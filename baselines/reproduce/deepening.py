@@ -23,8 +23,10 @@ from .report import Section, table
 if TYPE_CHECKING:
     from algorithms.network import Network
 
-DEPTHS = (2, 3, 4, 5, 6, 7, 8)
+DEPTHS = (2, 3, 4, 5, 6, 8)
 """Hidden layers; the trained networks have 2."""
+QUESTIONS = 200
+"""Asked of each length, at most."""
 LENGTHS = {"chain": (1, 2, 3, 4, 5, 6), "navigate": (2, 3, 5, 7, 9)}
 """Operations, or instructions, of the questions; the tasks that grade them one by one."""
 KINDS = ("clone", "fresh", "untrained")
@@ -59,7 +61,7 @@ def measured(
         "kind": kind,
         "depth": depth,
         "lengths": list(lengths),
-        "questions": bench.plan.questions,
+        "questions": min(QUESTIONS, bench.plan.questions),
         "run": None if kind == "untrained" else found.runs(NETWORK, seed)[0].folder.name,
         "weights": bench.backbone.weight_hash(),
     }
@@ -92,7 +94,7 @@ def accuracy(bench: Bench, network: Network, task: TaskPlan, length: int) -> flo
     from ..commands import load_task
 
     problem = load_task(task.name, None, str(length), task.options, False)
-    questions = bench.asked(problem, bench.plan.questions)
+    questions = bench.asked(problem, min(QUESTIONS, bench.plan.questions))
     batch = run_episodes(problem, network.topology, GreedyPolicy(network, task.message_tokens), questions)
     return batch.accuracy
 

@@ -46,6 +46,9 @@ class TaskPlan:
     one_rate: bool = False
     """Only the middle learning rate in the experiment on growth: a task that is there to explain."""
 
+    recipes: bool = True
+    """Whether it is among the tasks on which ways of growing are compared."""
+
     @property
     def label(self) -> str:
         return " ".join(filter(None, [self.name, self.difficulty]))
@@ -58,7 +61,7 @@ class TaskPlan:
 TASKS = {
     "chain": TaskPlan("chain", 60_000, "2-3"),
     "chain-long": TaskPlan("chain", 60_000, "3-4", one_rate=True),
-    "navigate": TaskPlan("navigate", 50_000, "2-9"),
+    "navigate": TaskPlan("navigate", 50_000, "2-9", recipes=False),
     "tree": TaskPlan("tree", 40_000, "1-2"),
 }
 """Of the embedded backbone; by the name at `--tasks`."""
