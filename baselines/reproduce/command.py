@@ -75,7 +75,7 @@ def reproduce(
     plan = Plan(
         out or Path("runs") / ("reproduce-quick" if quick else "reproduce"),
         chosen_tasks(tasks or ("chain,navigate" if quick else "chain,navigate,tree"), data),
-        chosen_tasks(tasks or ("chain,navigate" if quick else "chain,navigate,chain-long"), data),
+        chosen_tasks(tasks or ("chain,chain-long" if quick else "chain,navigate,chain-long"), data),
         range(count),
         questions or (200 if quick else 500),
         tuple((learning_rates or (QUICK_RATES if quick else RATES)).split(",")),

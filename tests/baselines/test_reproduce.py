@@ -167,6 +167,20 @@ def test_the_whole_report_and_nothing_is_done_twice(
     assert (out / "report.md").read_text() == report
 
 
+def test_ways_of_growing_are_compared_with_scratch_and_their_parents_told(
+    backbone_folder: Path, tmp_path: Path
+) -> None:
+    small(backbone_folder, tmp_path / "out", only="recipes", tasks="chain-long")
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["sections"]["recipes"]["rows"]
+    assert len(rows) == 2 * (1 + 4 + 1)
+    for row in rows:
+        assert len(row["parents"]) == len(row["seeds"]) == 1
+        if row["init"] == "scratch":
+            assert row["against_scratch"]["difference"] == 0.0
+        if row["opening"] == "immediate":
+            assert row["calls"] == 4.0  # every node speaks from the first update on
+
+
 def test_an_interrupted_reproduction_goes_on(
     backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
