@@ -32,7 +32,7 @@ class Batcher:
 
     def __init__(self, corpora: Sequence[Corpus], rows: int, branches: int, seed: int) -> None:
         self.corpora, self.rows, self.branches, self.seed = corpora, rows, branches, seed
-        self.ids = {word: i for i, word in enumerate(words())}
+        self.ids = {word: i for i, word in enumerate(words(trees=True))}  # one list is the beginning of the other
         self.kinds: dict[str, int] = {}
 
     def batch(self, step: int, progress: float, stream: str = "train") -> Batch:

@@ -19,6 +19,8 @@ class PretrainConfig:
     """Optimizer steps of the first stage, mostly on walks."""
     chain_steps: int = 1200
     """Optimizer steps of the second stage, mostly on chains."""
+    trees: bool = False
+    """Learn about trees too, in both stages. The shipped `nano` did not."""
     documents: int = 32
     """Questions a step."""
     branches: int = 8

@@ -27,6 +27,7 @@ from .config import PretrainConfig
 from .corpus import Corpus
 from .corpus_chain import ChainCorpus
 from .corpus_navigate import NavigateCorpus
+from .corpus_tree import TreeCorpus
 from .vocabulary import build_tokenizer
 
 Decoder = LlamaForCausalLM | Qwen3ForCausalLM
@@ -106,6 +107,9 @@ def stages(config: PretrainConfig) -> list[Stage]:
     """
     walks: list[Corpus] = [ChainCorpus(), *[NavigateCorpus()] * 3]
     chains: list[Corpus] = [*[ChainCorpus(easy=0.4, drills=True)] * 3, NavigateCorpus(curriculum=False)]
+    if config.trees:
+        walks.append(TreeCorpus())
+        chains += [TreeCorpus(easy=0.4, drills=True)] * 3
     return [
         Stage(walks, config.walk_steps, config.walk_steps * 38 // 28),
         Stage(chains, config.chain_steps, config.chain_steps),
@@ -125,7 +129,7 @@ def pretrain(config: PretrainConfig, log: Callable[[str], None] = print) -> Path
     except OSError as error:
         raise UsageError(f"cannot write to {config.out}: {error.strerror}") from error
     torch.set_num_threads(config.threads)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(config.trees)
     model = build_model(config, tokenizer)
     log(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} words")
     with report_file:

@@ -7,7 +7,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
-from neuromas_env.tasks import chain, navigate
+from neuromas_env.tasks import chain, navigate, tree
 
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 MAX_SLOTS = 16  # messages a node can tell apart
@@ -24,8 +24,8 @@ def coordinate(value: int) -> str:
     return f"{value:+d}" if value else "0"
 
 
-def words() -> list[str]:
-    """The vocabulary in token order."""
+def words(trees: bool = False) -> list[str]:
+    """The vocabulary in token order; with `trees`, the words of the task `tree` after all others."""
     published = f"{navigate.OPENING} {navigate.FORWARD} {navigate.OPTIONS}".split()
     named = [f"{direction}." for direction in navigate.DIRECTIONS]
     ordered = [
@@ -44,12 +44,13 @@ def words() -> list[str]:
         *ANSWER_NOW.split(),
         *THINK.split(),
         *("quote", "update"),
+        *(("(", ")", *tree.operations(2)) if trees else ()),
     ]
     return list(dict.fromkeys(ordered))
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words())}, unk_token=UNKNOWN))
+def build_tokenizer(trees: bool = False) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words(trees))}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -11,18 +11,21 @@ pytest.importorskip("torch")
 from algorithms.nano.corpus import node_suffix
 from algorithms.nano.corpus_chain import ChainCorpus, State
 from algorithms.nano.corpus_navigate import NavigateCorpus, Walk, entry
+from algorithms.nano.corpus_tree import State as TreeState
+from algorithms.nano.corpus_tree import TreeCorpus
 from algorithms.nano.vocabulary import ANSWER_NOW, BOS, THINK, build_tokenizer, words
 from neuromas_env.node import Incoming, NodeRequest, Position
 from neuromas_env.tasks.chain import Chain
 from neuromas_env.tasks.generated import split_of
 from neuromas_env.tasks.navigate import Navigate, Walker, draw_instructions
+from neuromas_env.tasks.tree import Tree
 
-CORPORA = [ChainCorpus(), NavigateCorpus()]
+CORPORA = [ChainCorpus(), NavigateCorpus(), TreeCorpus(drills=True)]
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_documents_hold_only_known_words_and_training_questions(corpus):
-    known = set(words())
+    known = set(words(trees=isinstance(corpus, TreeCorpus)))
     rng = random.Random(0)
     for progress in (0.05, 0.3, 1.0):
         for _ in range(200):
@@ -73,6 +76,25 @@ def test_every_answer_of_the_corpus_is_right_by_the_task():
         for walker in [Walker(), *walk.onwards(Walker())]:
             assert walk.answer(walker) == walk.answer(Walker())
         assert navigate.parse(navigate.question("train", 0), f"{entry(walker)} {walk.answer(walker)}") is not None
+
+
+def test_brackets_are_worked_out_in_place_and_come_to_the_task_s_answer():
+    state = TreeState.parse("( ( 3 + 4 ) * ( 2 - 7 ) )")
+    first, both = state.reduced(state.lowest()[:1]), state.level()
+    assert str(first) == "( . . 7 . . * ( 2 - 7 ) )"
+    assert str(first.level()) == str(both) == "( . . 7 . . * . . 5 . . )"
+    assert str(both.level()) == ". . . . . . 5 . . . . . ."
+    assert str(state.reduced(state.lowest()[:1], skip=True)) == "( . . 3 . . * ( 2 - 7 ) )"
+    task = Tree("1-2")
+    for index in range(200):
+        question = task.question("train", index)
+        assert TreeState.parse(question.prompt).result == f"= {question.answer}"
+
+
+def test_the_words_of_trees_come_after_all_others():
+    assert words(trees=True)[: len(words())] == words()
+    tokenizer = build_tokenizer(trees=True)
+    assert tokenizer.unk_token_id not in tokenizer(Tree("2-3").question("test", 0).prompt)["input_ids"]
 
 
 def test_the_tokenizer_reads_back_what_it_wrote():
