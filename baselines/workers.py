@@ -72,13 +72,17 @@ def do_all(
     team = [_Worker() for _ in range(min(workers, len(jobs)))]
     try:
         while waiting or any(worker.job is not None for worker in team):
-            for worker in team:
+            for number, worker in enumerate(team):
                 if worker.job is None and waiting:
+                    if not worker.process.is_alive():  # killed, for want of memory say: the others' jobs go on
+                        worker.end(0.0)
+                        worker = team[number] = _Worker()
                     place = waiting.pop(0)
                     worker.start(place, jobs[place])
-            wait([end for worker in team for end in (worker.connection, worker.process.sentinel)], timeout=0.25)
-            look([worker.job for worker in team if worker.job is not None])
-            for worker in team:
+            busy = [worker for worker in team if worker.job is not None]
+            wait([end for worker in busy for end in (worker.connection, worker.process.sentinel)], timeout=0.25)
+            look([worker.job for worker in busy if worker.job is not None])
+            for worker in busy:
                 if (end := worker.end_of_job()) is not None:
                     ended(*end)
     finally:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +203,18 @@ def test_workers_go_on_to_the_next_run_and_one_that_dies_is_told(
     with pytest.raises(TrainingError, match="exit code -9"):
         baselines.workers.train_all(again, 2)
     assert not any(worker.process.is_alive() for worker in made)
+
+
+def end_or_die(place: int) -> None:
+    if place == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_after_a_worker_has_died_the_other_jobs_are_done() -> None:
+    ends: dict[int, str] = {}
+    jobs = [partial(end_or_die, place) for place in range(5)]
+    baselines.workers.do_all(jobs, 2, lambda place, kind, text: ends.update({place: kind}))
+    assert ends == {0: "error", 1: "done", 2: "done", 3: "done", 4: "done"}
 
 
 def test_evaluate_measures_a_run_and_silences_nodes(
