@@ -1,4 +1,5 @@
-"""The command `neuromas`. Its subcommands are the entry points of the group `neuromas.commands`, from any package.
+"""The command `neuromas`. Its subcommands are the entry points of the group `neuromas.commands`, from any package, and
+those of a subcommand's own, as in `neuromas leaderboard pack`, the entry points of `neuromas.commands.leaderboard`.
 
 A subcommand is a function whose arguments are the options, or a dataclass with a method `run()`; tyro reads both.
 Listing the commands imports none of them: the one-line summaries are read from the source. A wrong input ends with
@@ -27,7 +28,8 @@ from .text import visible
 EXTRAS = {
     **dict.fromkeys(("tyro", "rich"), "cli"),
     **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "tensorboard", "yaml"), "llm"),
-    "matplotlib": "leaderboard",
+    "matplotlib": "llm",
+    "pydantic": "leaderboard",
     "datasets": "tasks",
 }
 """Which extra brings an optional dependency."""
@@ -59,21 +61,35 @@ def main(args: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(args: list[str]) -> int:
-    """Run one command and return its exit code. Raises UsageError for an unknown command or a wrong option."""
-    commands = {point.name: point for point in entry_points(group="neuromas.commands")}
+GROUP = "neuromas.commands"
+
+
+def run(args: list[str], of: str = "") -> int:
+    """Run one command (`of` another, where it is a subcommand's own) and return its exit code. Raises UsageError for an
+    unknown command or a wrong option."""
+    commands = {point.name: point for point in entry_points(group=f"{GROUP}.{of}" if of else GROUP)}
+    families = {} if of else _families()
     if not args or args[0] in ("-h", "--help", "help"):
-        print(overview(commands))
+        print(overview(commands, families, of))
         return 0
-    if args[0] in ("-V", "--version"):
+    if args[0] in ("-V", "--version") and not of:
         print(f"neuromas {version('neuromas')}")
         return 0
     name, options = args[0], args[1:]
+    if name in families:
+        return run(options, name)
     if name not in commands:
-        close = difflib.get_close_matches(name, commands, n=1)
+        known = sorted([*commands, *families])
+        close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"unknown command {name[:100]!r}{hint} (known: {', '.join(sorted(commands))})")
-    return call(commands[name].load(), options, prog=f"neuromas {name}")
+        raise UsageError(f"unknown command {name[:100]!r}{hint} (known: {', '.join(known)})")
+    return call(commands[name].load(), options, prog=" ".join(filter(None, ["neuromas", of, name])))
+
+
+def _families() -> dict[str, list[str]]:
+    """Commands that have commands of their own, and which."""
+    groups = [group for group in entry_points().groups if group.startswith(f"{GROUP}.")]
+    return {group[len(GROUP) + 1 :]: sorted(entry_points(group=group).names) for group in sorted(groups)}
 
 
 def call(command: Callable[..., Any], options: list[str], prog: str) -> int:
@@ -109,22 +125,25 @@ def one_line(complaint: str) -> str:
     return "; ".join([paragraphs[0] or " ".join(text.split()), *hints])
 
 
-def overview(commands: dict[str, EntryPoint]) -> str:
+def overview(commands: dict[str, EntryPoint], families: dict[str, list[str]], of: str = "") -> str:
     """The help text: all commands with the first line of their description."""
-    width = max(map(len, commands), default=0)
-    lines = [f"  {name:<{width}}  {summary(commands[name])}".rstrip() for name in sorted(commands)]
+    told = {name: summary(point) for name, point in commands.items()}
+    told |= {name: f"{', '.join(own)}: see `neuromas {name}`" for name, own in families.items()}
+    width = max(map(len, told), default=0)
+    lines = [f"  {name:<{width}}  {told[name]}".rstrip() for name in sorted(told)]
+    prog = " ".join(filter(None, ["neuromas", of]))
     if not lines:
         lines = ["  (no command is installed; install the package with: pip install neuromas)"]
     return "\n".join(
         [
-            "usage: neuromas COMMAND [OPTIONS]",
+            f"usage: {prog} COMMAND [OPTIONS]",
             "",
             "Networks of language models: train them, compare them, read what they say.",
             "",
             "commands:",
             *lines,
             "",
-            "`neuromas COMMAND --help` explains a command; `neuromas --version` shows the version.",
+            f"`{prog} COMMAND --help` explains a command; `neuromas --version` shows the version.",
         ]
     )
 

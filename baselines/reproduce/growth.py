@@ -213,7 +213,7 @@ def draw(compared: Compared, task: TaskPlan, rates: list[str], nodes: list[int],
     from ..plot import FAINT, GRID, INK, NETWORK, TRAINED, save
 
     shown = nodes[-2:] if len(nodes) > 2 else nodes[1:]
-    figure = Figure(figsize=(4.6 * len(rates) + 0.6, 3.1 * len(shown) + 0.9), facecolor="white")
+    figure = Figure(figsize=(max(7.4, 4.6 * len(rates) + 0.6), 3.1 * len(shown) + 0.9), facecolor="white")
     figure.text(
         0.02, 0.97, f"{task.label}: grown and from scratch", fontsize=13, color=INK, fontweight="bold", va="top"
     )

@@ -1,0 +1,106 @@
+"""The system of a submission, rebuilt from its card with recorded messages in the place of a model.
+
+What a hand-designed system computes (votes, choices, stop rules, who is heard) is worked out by its own code, what a
+grown network's closed nodes pass on by its gates. So a recorded message counts as free only where the method's code
+says so, and then it must be the one that the code computes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuromas_env.errors import NeuromasError, UsageError
+from neuromas_env.node import Message, NodeRequest, Policy
+from neuromas_env.task import Question, Task
+from neuromas_env.topology import Topology
+
+from ..submission import Submission
+
+
+class Tokens:
+    """What is needed of a backbone to count its tokens: the tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def encode_requests(self, requests: Sequence[NodeRequest]) -> list[list[int]]:
+        from algorithms.backbone import Backbone
+
+        return Backbone.encode_requests(self, requests)  # type: ignore[arg-type]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        from algorithms.backbone import Backbone
+
+        return Backbone.decode(self, ids)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A policy and its instructions. `whole` is False where the method's rules depend on what no card holds."""
+
+    policy: Policy
+    topology: Topology | None
+    instructions: dict[str, str] | None
+    whole: bool = True
+
+
+def rebuild(
+    card: Submission, topology: Topology, task: Task, questions: Sequence[Question], tokens: Tokens, speak: Policy
+) -> Rebuilt:
+    """The system, with `speak` for every call. Raises NeuromasError where the method's name is none."""
+    from algorithms.gates import Gates
+    from baselines.base import MethodName, make_method
+    from baselines.majority_of_networks import VOTE, MajorityOfNetworks
+    from baselines.search import SearchedMethod
+    from baselines.self_consistency import Reader, SelfConsistency, vote
+    from baselines.workflow import Node, Workflow, WorkflowMethod
+
+    name = MethodName.parse(card.system.method)
+    own = {option: value for option, value in name.options.items() if option != "run"}
+    method = make_method(str(dataclasses.replace(name, options=own)))
+    context = _context(card, task, questions, tokens)
+    if isinstance(method, SelfConsistency):
+        if topology.num_nodes < 2:
+            raise UsageError("a vote needs a sample and a node that votes")
+        system = method.system(context, topology.num_nodes - 1, lambda temperature: speak)
+    elif isinstance(method, WorkflowMethod):
+        system = method.system(context, lambda temperature: speak)
+    elif isinstance(method, MajorityOfNetworks):
+        nodes = {node: Node() for node in topology.nodes}
+        nodes[VOTE] = Node(computed=vote(Reader(task, questions)))
+        return Rebuilt(Workflow(nodes, lambda temperature: speak), method.topology, None)
+    elif isinstance(method, SearchedMethod):
+        return Rebuilt(speak, None, None, whole=False)
+    else:
+        gates = Gates.from_json(card.system.gates, topology.nodes) if card.system.gates else Gates()
+        known = method.topology if name.argument != "graph" else None
+        return Rebuilt(Gated(gates, speak), known, None)
+    return Rebuilt(system.policy, system.topology, {n: text for n, text in system.instructions.items() if text})
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Nodes with gates before them."""
+
+    gates: Any
+    policy: Policy
+
+    def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
+        messages: list[Message] = self.gates.through(requests, self.policy.act)
+        return messages
+
+
+def _context(card: Submission, task: Task, questions: Sequence[Question], tokens: Tokens) -> Any:
+    from algorithms import TrainConfig
+    from baselines.base import Context
+
+    training = TrainConfig(card.task.name)
+    light: Any = tokens
+    return Context(task, questions, 0, light, card.backbone.weights_sha256, training, training, Path())
+
+
+REBUILDING_ERRORS = (NeuromasError, KeyError, TypeError, ValueError, AttributeError)

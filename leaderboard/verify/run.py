@@ -1,0 +1,119 @@
+"""One submission through the tiers, its episodes read once and a chunk at a time.
+
+    report = verify(Path("submission"), data=Path("navigate.json"))
+    report.tier, report.findings
+
+T0 and T1 need the task, T2 the tokenizer too, T3 the weights (`spot.py`). Everything that is wrong is reported at once,
+within a tier; a tier is checked where the one before it passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from neuromas_env.errors import TopologyError
+from neuromas_env.topology import Topology
+
+from ..findings import TIERS, TOPOLOGY, Finding, Tier
+from ..reading import ACCEPTED, Limits, check_folder, file_hash, read_artifacts, read_card, read_episodes, submission_id
+from ..submission import ARTIFACTS, CARD, EPISODES, FILES, EpisodeRow, Submission
+from .replaying import Replaying
+from .report import Report
+from .rescoring import Rescoring
+
+CHUNK = 256
+"""Episodes that are replayed at once."""
+
+
+def verify(
+    folder: Path,
+    upto: Tier = "T2",
+    *,
+    data: Path | None = None,
+    allow_code_execution: bool = False,
+    tokenizer: Any = None,
+    limits: Limits = ACCEPTED,
+) -> Report:
+    """Check the submission in `folder` up to a tier.
+
+    `data` is the task's data file or folder, where it reads one; without it, it comes from the hub. `tokenizer` spares
+    loading that of the backbone. A submission at fault is reported, never raised.
+    """
+    report = Report()
+    report.add(check_folder(folder))
+    if report.findings:
+        return finish(report, "T0")
+    report.submission_id = submission_id(file_hash(folder / name) for name in FILES)
+    card, found = read_card(folder / CARD, limits)
+    report.add(found)
+    _, found = read_artifacts(folder / ARTIFACTS, limits)
+    report.add(found)
+    topology = None
+    if card is not None:
+        topology, found = parse_topology(card)
+        report.add(found)
+    rescoring = replaying = None
+    if card is not None and topology is not None and upto != "T0":
+        rescoring = Rescoring.of(card, report, data, allow_code_execution)
+        if rescoring is not None and upto >= "T2":
+            replaying = Replaying.of(card, topology, rescoring.task, rescoring.questions, report, tokenizer)
+    with (folder / EPISODES).open("rb") as stream:
+        for chunk in chunks(read_rows(stream, report, limits)):
+            if rescoring is not None:
+                rescoring.check(chunk, report)
+            if replaying is not None:
+                replaying.check(chunk, report)
+    if rescoring is not None:
+        rescoring.finish(report)
+    return finish(report, upto, replayed=replaying is not None)
+
+
+def read_rows(stream: Any, report: Report, limits: Limits) -> Iterator[tuple[int, EpisodeRow]]:
+    """The lines that can be read, with their numbers; the others are reported."""
+    for number, row, found in read_episodes(stream, limits):
+        report.add(found)
+        if row is not None:
+            yield number, row
+
+
+def chunks(rows: Iterator[tuple[int, EpisodeRow]]) -> Iterator[list[tuple[int, EpisodeRow]]]:
+    chunk: list[tuple[int, EpisodeRow]] = []
+    for each in rows:
+        chunk.append(each)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def parse_topology(card: Submission) -> tuple[Topology | None, list[Finding]]:
+    """The topology, where it is one and the card speaks of its nodes only."""
+    try:
+        topology = Topology.from_json(card.system.topology)
+    except (TopologyError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        return None, [Finding(TOPOLOGY, f"{CARD}: system.topology: {error}")]
+    strange = [
+        node
+        for part in (card.system.instructions, card.system.aggregator, card.parameters.per_node)
+        for node in part
+        if node not in topology.nodes
+    ]
+    strange += [node for node in card.system.silence if node not in topology.nodes]
+    found = [Finding(TOPOLOGY, f"{CARD}: the topology has no node {node!r}") for node in strange[:20]]
+    return (None if found else topology), found
+
+
+def finish(report: Report, upto: Tier, replayed: bool = False) -> Report:
+    """Say how each tier ended."""
+    for tier in TIERS:
+        if tier > upto or tier > "T2":
+            break
+        if tier == "T2" and not replayed and not report.failed("T2"):
+            break
+        report.reached[tier] = "failed" if report.failed(tier) else "passed"
+        if report.reached[tier] == "failed":
+            break
+    return report
