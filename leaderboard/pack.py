@@ -129,7 +129,7 @@ class Rows(TranscriptWriter):
 
     def __init__(self, seed: int) -> None:
         super().__init__("rows")
-        self.seed = seed
+        self.of_seed = seed
         self.rows: list[EpisodeRow] = []
 
     def write(self, batch: EpisodeBatch, env: VectorTextNetworkEnv, silence: Collection[str] = ()) -> None:
@@ -156,7 +156,7 @@ class Rows(TranscriptWriter):
                 )
             assert episode.index is not None, "questions of a split have a place in it"
             score = asdict(episode.score)
-            self.rows.append(_row(self.seed, episode.index, episode.question, calls, episode.answer, score))
+            self.rows.append(_row(self.of_seed, episode.index, episode.question, calls, episode.answer, score))
 
 
 def _row(
@@ -188,7 +188,7 @@ def ask_all(comparison: Comparison, method: Method, seed: int, token_budget: flo
     system = method.prepare(context)
     rows = Rows(seed)
     outcomes, _ = ask(system, comparison.task, comparison.split, len(comparison.questions), transcript=rows)
-    made = {row.index: row for row in rows.rows}
+    made: dict[int, EpisodeRow] = {row.index: row for row in rows.rows}
     for place, error in outcomes.errors.items():
         question = comparison.questions[place]
         made[place] = _row(seed, place, question, [], "", FAILED, error)
