@@ -100,19 +100,6 @@ def right(rows: list[dict[str, Any]]) -> None:
     wrong["score"].update(value=1.0, status="correct", flexible=1.0)
 
 
-def swap_seeds(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        row["seed"] = 1 - row["seed"]
-
-
-def best_of_two(card: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Of each question the better seed, told as one."""
-    kept = [max((r for r in rows if r["index"] == index), key=lambda r: r["score"]["value"]) for index in range(6)]
-    rows[:] = [{**row, "seed": 0} for row in kept]
-    card["seeds"], mean = [0], sum(row["score"]["value"] for row in kept) / 6
-    card["claimed"] = {"accuracy": mean, "by_seed": {"0": mean}}
-
-
 TAMPERED: dict[str, tuple[str, Change]] = {
     "another licence that is none": ("NM-E005", lambda card, rows: card.update(licence="")),
     "a field that does not exist": ("NM-E005", lambda card, rows: card.update(rank=1)),
