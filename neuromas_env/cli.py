@@ -29,7 +29,7 @@ EXTRAS = {
     **dict.fromkeys(("tyro", "rich"), "cli"),
     **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "tensorboard", "yaml"), "llm"),
     "matplotlib": "llm",
-    "pydantic": "leaderboard",
+    **dict.fromkeys(("pydantic", "sqlalchemy", "alembic", "fastapi", "uvicorn", "jinja2", "httpx"), "leaderboard"),
     "datasets": "tasks",
 }
 """Which extra brings an optional dependency."""

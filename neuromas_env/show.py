@@ -84,7 +84,7 @@ def render_page(
     header = first.transcript.header
     method = f" · {header.method}" if header.method else ""
     chart = _chart(metrics)
-    drawing = f'<div class="panel drawing"><h3>The network</h3>{_drawing(header.topology, header.silence)}</div>'
+    drawing = f'<div class="panel drawing"><h3>The network</h3>{draw_network(header.topology, header.silence)}</div>'
     body = [
         f"<h1>{_text(title)}</h1>",
         f'<p class="sub">{_text(header.task)}, version {header.task_version} · network {_text(str(header.topology))}'
@@ -142,8 +142,8 @@ def _facts(part: Part) -> str:
 # ---------------------------------------------------------------------- the network
 
 
-def _drawing(topology: Topology, silence: Sequence[str]) -> str:
-    """The graph as SVG: a column a layer, from left to right."""
+def draw_network(topology: Topology, silence: Sequence[str] = ()) -> str:
+    """The graph as SVG: a column a layer, from left to right. Its looks are those of `.graph` in the style sheet."""
     layers = topology.layers
     tallest = max(map(len, layers))
     if tallest > 24 or len(layers) > 40:
@@ -173,7 +173,7 @@ def _drawing(topology: Topology, silence: Sequence[str]) -> str:
     label = f"Network {topology}: {topology.num_nodes} nodes, output {topology.output}"
     return (
         f'<svg class="graph" role="img" aria-label="{_text(label)}" viewBox="0 0 {width} {height:g}" '
-        f'style="max-width:{1.3 * width:g}px">{"".join(lines + nodes)}</svg>'
+        f'width="{1.3 * width:g}">{"".join(lines + nodes)}</svg>'
     )
 
 

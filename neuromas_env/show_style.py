@@ -39,7 +39,7 @@ code, .text { font-family: ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu San
 .panel h3 { font-size: .95rem; margin: 0 0 .6rem; }
 svg { display: block; max-width: 100%; }
 svg text { font-family: inherit; fill: var(--ink); }
-.graph { margin: auto; width: 100%; }
+.graph { margin: auto; height: auto; }
 .drawing { display: flex; flex-direction: column; }
 .graph path { fill: none; stroke: var(--edge); stroke-width: 1.6; }
 .graph circle { fill: var(--wash); stroke: var(--accent); stroke-width: 2; }

@@ -38,6 +38,8 @@ from .files import ContentFiles
 from .tables import BoardTable, ScorerTable, ScoreTable, SubmissionTable, VerificationTable
 
 SCORES_AT_ONCE = 10_000
+Scores = Mapping[tuple[int, int], float]
+"""The value of an answer, by seed and question."""
 
 
 class RefusedError(UsageError):
@@ -149,7 +151,13 @@ class Store:
                 continue  # another process was first, with the submission or with its board
         return False
 
-    def withdraw(self, identity: str, reason: str) -> None:
+    def bury(self, identity: str, owner: str, received: str, card: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        """Enter a submission whose files are gone, to be withdrawn at once: what an export keeps of a withdrawn one."""
+        task = TaskCard.model_validate(card["task"])
+        values = {"id": identity, "board": board_key(task), "owner": owner, "received": received, "card": dict(card)}
+        self._insert({**values, "files": dict(files)}, task)
+
+    def withdraw(self, identity: str, reason: str, at: str | None = None) -> None:
         """Take a submission off its board for good; its id, its names and the reason stay. Raises UsageError."""
         if not reason.strip():
             raise UsageError("a withdrawal needs a reason: it stays where the submission was")
@@ -158,7 +166,7 @@ class Store:
             session.execute(
                 update(SubmissionTable)
                 .where(SubmissionTable.number == number, SubmissionTable.withdrawn.is_(None))
-                .values(withdrawn=now(), reason=reason.strip())
+                .values(withdrawn=at or now(), reason=reason.strip())
             )
 
     # ------------------------------------------------------------------ verification
@@ -182,39 +190,38 @@ class Store:
         self.keep(identity, report)
         return report
 
-    def keep(self, identity: str, report: Report, at: str | None = None) -> None:
+    def keep(self, identity: str, report: Report) -> None:
         """Add a verification, and its scores where this scorer has given none yet.
 
         Raises UsageError where the same scorer gave other scores before: one of the two is then not what it says.
         """
+        self.restore(identity, now(), report.to_json(), report.scores)
+
+    def restore(self, identity: str, at: str, report: Mapping[str, Any], scores: Scores) -> None:
+        """Add a verification of an earlier time, as `keep` does."""
+        scorer, tier = report["scorer"], report["tier"]
         with self.database.writing() as session:
             number = _number(session, identity)
             session.execute(
-                insert(VerificationTable).values(
-                    submission=number,
-                    at=at or now(),
-                    scorer=report.scorer,
-                    tier=report.tier,
-                    report=report.to_json(),
-                )
+                insert(VerificationTable).values(submission=number, at=at, scorer=scorer, tier=tier, report=report)
             )
-            if report.scores and report.tier is not None and report.tier >= "T1":
-                self._keep_scores(session, number, report)
+            if scores and tier is not None and tier >= "T1":
+                self._keep_scores(session, number, scorer, scores)
 
-    def _keep_scores(self, session: Session, number: int, report: Report) -> None:
-        scorer = session.scalar(select(ScorerTable.number).where(ScorerTable.name == report.scorer))
+    def _keep_scores(self, session: Session, number: int, name: str, scores: Scores) -> None:
+        scorer = session.scalar(select(ScorerTable.number).where(ScorerTable.name == name))
         if scorer is None:
-            session.execute(insert(ScorerTable).values(name=report.scorer))
-            scorer = session.scalar(select(ScorerTable.number).where(ScorerTable.name == report.scorer))
+            session.execute(insert(ScorerTable).values(name=name))
+            scorer = session.scalar(select(ScorerTable.number).where(ScorerTable.name == name))
             assert scorer is not None
         before = _scores(session, number, scorer)
         if before:
-            if before != report.scores:
-                raise UsageError(f"{report.scorer} gave other scores before: scores are never written over")
+            if before != dict(scores):
+                raise UsageError(f"{name} gave other scores before: scores are never written over")
             return
         rows = [
             {"submission": number, "scorer": scorer, "seed": seed, "question": question, "value": value}
-            for (seed, question), value in report.scores.items()
+            for (seed, question), value in scores.items()
         ]
         for start in range(0, len(rows), SCORES_AT_ONCE):
             session.execute(insert(ScoreTable), rows[start : start + SCORES_AT_ONCE])
@@ -313,6 +320,16 @@ class Store:
             return None
         seeds, questions = record.card["seeds"], record.card["task"]["questions"]
         return np.array([[found[seed, question] for question in range(questions)] for seed in seeds])
+
+    def all_scores(self, record: Record) -> dict[str, Scores]:
+        """Everything that any scorer gave a submission, by scorer."""
+        with self.database.reading() as session:
+            scorers = session.execute(
+                select(ScorerTable.name, ScorerTable.number).where(
+                    ScorerTable.number.in_(select(ScoreTable.scorer).where(ScoreTable.submission == record.number))
+                )
+            ).all()
+            return {name: _scores(session, record.number, number) for name, number in scorers}
 
     def attempts(self, record: Record) -> int:
         """How many submissions the same owner has handed in on the same board, withdrawn ones included."""

@@ -1,0 +1,5 @@
+"""The leaderboard as a web server."""
+
+from .app import Settings, create_app
+
+__all__ = ["Settings", "create_app"]

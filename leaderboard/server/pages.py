@@ -1,0 +1,94 @@
+"""The pages of the server, and the files that they refer to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+
+from ..export import board_csv
+from ..site import Pages, ServerLinks
+from ..views import Query as Asked
+from ..views import Views
+
+LINKS = ServerLinks()
+HEX = r"^[0-9a-f]{64}$"
+Id = Annotated[str, Query(pattern=HEX)]
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+def pages(request: Request) -> Pages:
+    made: Pages = request.app.state.pages
+    return made
+
+
+def views(request: Request) -> Views:
+    made: Views = request.app.state.views
+    return made
+
+
+def asked(track: str | None = None, tier: str = "T2", sort: str = "accuracy", method: str = "", page: int = 1) -> Asked:
+    """What a board's address asks for. Raises UsageError."""
+    return Asked(track or None, tier, sort, method[:80], page)
+
+
+@router.get("/")
+def index(request: Request) -> str:
+    return pages(request).index(LINKS)
+
+
+@router.get("/style.css")
+def style(request: Request) -> Response:
+    headers = {"Cache-Control": "max-age=300"}
+    return PlainTextResponse(pages(request).style(), media_type="text/css", headers=headers)
+
+
+@router.get("/boards/{key}.csv")
+def board_as_csv(request: Request, key: str) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="board.csv"'}
+    return PlainTextResponse(board_csv(views(request).whole(key)), media_type="text/csv", headers=headers)
+
+
+@router.get("/boards/{key}.json")
+def board_as_json(request: Request, key: str) -> Response:
+    return JSONResponse(views(request).whole(key).to_json())
+
+
+@router.get("/boards/{key}")
+def board(
+    request: Request,
+    key: str,
+    track: str | None = None,
+    tier: str = "T2",
+    sort: str = "accuracy",
+    method: str = "",
+    page: int = 1,
+) -> str:
+    return pages(request).board(key, asked(track, tier, sort, method, page), LINKS)
+
+
+@router.get("/submissions/{identity}")
+def submission(request: Request, identity: str) -> str:
+    return pages(request).submission(_id(request, identity), LINKS)
+
+
+@router.get("/submissions/{identity}/episodes")
+def episodes(request: Request, identity: str, start: Annotated[int, Query(ge=0, le=10_000_000)] = 0) -> str:
+    return pages(request).episodes(_id(request, identity), start, LINKS)
+
+
+@router.get("/compare")
+def compare(request: Request, first: Id, second: Id) -> str:
+    return pages(request).comparison(first, second, LINKS)
+
+
+@router.get("/methods/{base}")
+def method(request: Request, base: str) -> str:
+    return pages(request).method(base, LINKS)
+
+
+def _id(request: Request, text: Any) -> str:
+    """A submission's id, which people may shorten. Raises UnknownSubmissionError."""
+    found: str = request.app.state.store.find(text if str(text).isalnum() else "-")
+    return found
