@@ -26,7 +26,7 @@ from .reading import shown, strict_json
 from .schemas import FOLDER as SCHEMAS
 from .site import Pages, StaticLinks
 from .site.links import EPISODES_A_PAGE, board_page, compare_page, episodes_page, method_page
-from .site.render import others_of
+from .site.render import ASSETS, others_of
 from .store import Record, RefusedError, Store
 from .submission import CARD
 from .views import DEFAULT_TIER, SORTS, TRACKS, Board, Entry, Query, Views
@@ -107,7 +107,8 @@ class Site:
             self.links.pairs |= _pairs(self.views.board(key, Query(tier="T1")).all)
             self.links.pairs |= _pairs(self.views.board(key).all)
         self._put("index.html", self.pages.index(self.links))
-        self._put("style.css", self.pages.style())
+        for name in ASSETS:
+            self._put(name, self.pages.asset(name))
         self._put(MARK, _json({"format": "neuromas-leaderboard", "version": 1, "neuromas": version("neuromas")}))
         for path in sorted(SCHEMAS.glob("*.json")):
             self._put(f"schemas/{path.name}", path.read_text(encoding="utf-8"))

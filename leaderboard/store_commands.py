@@ -161,8 +161,8 @@ def _print_board(made: Board) -> None:
     table.add_column("system", overflow="fold", min_width=16)
     for name in ("accuracy %", "tokens", "calls", "trained"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("tier", "id"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    table.add_column("id", no_wrap=True, min_width=8)
     for entry in made.entries:
         s = entry.standing
         assert s is not None

@@ -62,15 +62,16 @@ def comparisons(found: Compared, task: TaskPlan, budget: str) -> list[dict[str, 
     """The trained network less what a reviewer will ask about first."""
     rows = []
     for other in (SINGLE, votes_of(found), "untrained:1-1-1"):
-        if other in found.outcomes:
+        if other is not None and other in found.outcomes:
             values = difference(found.correct(NETWORK), found.correct(other))
             rows.append({"task": task.label, "budget": budget, "against": other.partition("@")[0], **values})
     return rows
 
 
-def votes_of(found: Compared) -> str:
-    """The name of the votes at the network's sampled tokens."""
-    return next(str(m) for m in found.comparison.methods if isinstance(m, SelfConsistency) and m.matched)
+def votes_of(found: Compared) -> str | None:
+    """The name of the votes at the network's sampled tokens, where they were compared."""
+    votes = (method for method in found.comparison.methods if isinstance(method, SelfConsistency) and method.matched)
+    return next((str(method) for method in votes), None)
 
 
 def overview(rows: Sequence[Any]) -> str:

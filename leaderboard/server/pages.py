@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from ..export import board_csv
 from ..site import Pages, ServerLinks
+from ..site.render import ASSETS
 from ..views import Query as Asked
 from ..views import Views
 
@@ -39,9 +40,10 @@ def index(request: Request) -> str:
 
 
 @router.get("/style.css")
-def style(request: Request) -> Response:
-    headers = {"Cache-Control": "max-age=300"}
-    return PlainTextResponse(pages(request).style(), media_type="text/css", headers=headers)
+@router.get("/icon.svg")
+def asset(request: Request) -> Response:
+    name = request.url.path[1:]
+    return Response(Pages.asset(name), media_type=ASSETS[name], headers={"Cache-Control": "max-age=300"})
 
 
 @router.get("/boards/{key}.csv")

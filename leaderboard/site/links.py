@@ -19,7 +19,7 @@ class Links(Protocol):
     static: bool
 
     def home(self) -> str: ...
-    def style(self) -> str: ...
+    def asset(self, name: str) -> str: ...
     def board(self, key: str, query: Query) -> str | None: ...
     def board_data(self, key: str, kind: str) -> str: ...
     def submission(self, identity: str) -> str: ...
@@ -37,8 +37,8 @@ class ServerLinks:
     def home(self) -> str:
         return "/"
 
-    def style(self) -> str:
-        return "/style.css"
+    def asset(self, name: str) -> str:
+        return f"/{name}"
 
     def board(self, key: str, query: Query) -> str:
         asked = {
@@ -89,8 +89,8 @@ class StaticLinks:
     def home(self) -> str:
         return self._at("index.html")
 
-    def style(self) -> str:
-        return self._at("style.css")
+    def asset(self, name: str) -> str:
+        return self._at(name)
 
     def board(self, key: str, query: Query) -> str | None:
         name = board_page(query)

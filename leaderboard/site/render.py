@@ -22,6 +22,7 @@ from . import figures
 from .links import EPISODES_A_PAGE, Links
 
 HERE = Path(__file__).parent
+ASSETS = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 MOST_OTHERS = 12
 """Systems that a submission's page offers to compare with."""
 
@@ -48,8 +49,10 @@ class Pages:
     def _page(self, template: str, link: Links, title: str, **values: Any) -> str:
         return self.environment.get_template(template).render(link=link, title=title, **values)
 
-    def style(self) -> str:
-        return (HERE / "style.css").read_text(encoding="utf-8")
+    @staticmethod
+    def asset(name: str) -> str:
+        """A file that pages refer to: one of `ASSETS`."""
+        return (HERE / name).read_text(encoding="utf-8")
 
     def index(self, link: Links) -> str:
         values = {"boards": self.views.boards(), "methods": self.views.methods(), "query": Query()}
