@@ -37,6 +37,9 @@ DENIED: dict[int | str, dict[str, Any]] = {
 }
 
 
+BYTES = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+
+
 class Created(BaseModel):
     """A new upload, and the names of the files that it needs."""
 
@@ -93,7 +96,7 @@ def create_upload(request: Request, who: Submitter) -> Created:
     return Created(upload=request.app.state.uploads.create(who.name), files=list(FILES))
 
 
-@router.put("/uploads/{upload}/files/{name}", responses=DENIED)
+@router.put("/uploads/{upload}/files/{name}", responses=DENIED, openapi_extra=BYTES)
 async def upload_file(request: Request, upload: UploadId, name: FileName, who: Submitter) -> Received:
     """One of the three files, as the body. A file that is sent again takes the place of the one before."""
     uploads = request.app.state.uploads

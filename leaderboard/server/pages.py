@@ -85,7 +85,7 @@ def compare(request: Request, first: Id, second: Id) -> str:
     return pages(request).comparison(first, second, LINKS)
 
 
-@router.get("/methods/{base}")
+@router.get("/methods/{base:path}")
 def method(request: Request, base: str) -> str:
     return pages(request).method(base, LINKS)
 
