@@ -33,6 +33,7 @@ from .views import DEFAULT_TIER, SORTS, TRACKS, Board, Entry, Query, Views
 
 RECORD = "record.json"
 MARK = "leaderboard.json"
+UNREADABLE = "unreadable"
 FEW = 50
 """Systems on a board up to which each is compared with many others; beyond, with the best and the next one."""
 KEPT_OF_WITHDRAWN = ("name", "authors", "licence", "task", "track", "seeds")
@@ -162,6 +163,7 @@ class Site:
         scores = {} if record.withdrawn else self.store.all_scores(record)
         return {
             "id": record.id,
+            "number": record.number,
             "owner": record.owner,
             "received": record.received,
             "withdrawn": record.withdrawn,
@@ -213,13 +215,15 @@ def rebuild(
     Verifications that an export kept are entered as they were. `check` is called for every submission's id, to verify
     it again; a submission whose scores are then others is told as refused. Raises UsageError where there is none.
     """
-    found = sorted(_found(folder), key=lambda each: (each[1].get("received") or "9", each[0].name))
+    found = sorted(_found(folder), key=lambda each: (each[1].get("number", 0), each[0].parent.name, each[0].name))
     if not found:
         raise UsageError(f"{folder} holds no submissions: folders with {CARD}, or an export's `submissions`")
     entered = withdrawn = 0
     refused: dict[str, str] = {}
     for path, record in found:
         try:
+            if UNREADABLE in record:
+                raise UsageError(f"{RECORD}: {record[UNREADABLE]}")
             if record.get("withdrawn"):
                 store.bury(record["id"], record["owner"], record["received"], record["card"], record["files"])
                 store.withdraw(record["id"], record["reason"], record["withdrawn"])
@@ -255,6 +259,15 @@ def _found(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         record = path / RECORD
         if record.is_file():
-            yield path / "files", strict_json(record.read_bytes())
+            yield path / "files", _read_record(record)
         elif (path / CARD).is_file():
             yield path, {}
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """What an export knows of a submission, or why it cannot be read."""
+    try:
+        record = strict_json(path.read_bytes())
+    except ValueError as error:
+        return {UNREADABLE: str(error)}
+    return record if isinstance(record, dict) and isinstance(record.get("number"), int) else {UNREADABLE: "no record"}

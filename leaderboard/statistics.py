@@ -126,12 +126,20 @@ def paired(first_SQ: np.ndarray, second_TQ: np.ndarray, draws: int = DRAWS) -> D
     )
 
 
-def standings(scores: Sequence[np.ndarray], draws: int = DRAWS) -> list[Standing]:
-    """Every system among all, in the order given. `scores` are [S, Q] each, of the same questions."""
+def standings(scores: Sequence[np.ndarray], own: Sequence[int] = (), draws: int = DRAWS) -> list[Standing]:
+    """Every system among all, in the order given. `scores` are [S, Q] each, of the same questions.
+
+    `own` are numbers of the systems that decide their draws of seeds, so that these do not depend on the order.
+    """
     if not scores:
         return []
     weights_BQ = question_weights(scores[0].shape[1], draws)
-    draws_NB = np.stack([drawn_means(values_SQ, weights_BQ, place) for place, values_SQ in enumerate(scores)])
+    draws_NB = np.stack(
+        [
+            drawn_means(values_SQ, weights_BQ, number)
+            for number, values_SQ in zip(own or range(len(scores)), scores, strict=True)
+        ]
+    )
     accuracy_N = np.array([values_SQ.mean() for values_SQ in scores])
     low_N, high_N = np.quantile(draws_NB, [LOW, HIGH], axis=1)
     ranks_NB = _ranks(draws_NB)

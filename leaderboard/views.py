@@ -278,7 +278,8 @@ class Views:
             entries = [e for e in lines if e.tier >= tier and track in (None, e.track)]
             by_id = {record.id: record for record in records}
             scores = [values for e in entries if (values := self.scores(by_id[e.id])) is not None]
-            placed = [replace(e, standing=s) for e, s in zip(entries, standings(scores), strict=True)]
+            made = standings(scores, [int(e.id[:15], 16) for e in entries])
+            placed = [replace(e, standing=s) for e, s in zip(entries, made, strict=True)]
             return _sorted(placed, "accuracy"), detectable(scores)
 
         made: tuple[list[Entry], float | None] = self._kept(("ranked", key, track, tier), key, work)
