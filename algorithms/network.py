@@ -109,7 +109,7 @@ class Network:
     def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor, list[int]]:
         """Log-probabilities [M, T] of a micro-batch's completion tokens (0 on padding), with gradients; their mask
         [M, T] (1 on every sampled token, the last and the end token included); the samples' indices [M]."""
-        logprobs_K = _chosen(batch, self._distributions(batch, temperature))
+        logprobs_K = _chosen(batch, self.distributions(batch, temperature))
         return _padded(batch, logprobs_K), _padded(batch, torch.ones_like(logprobs_K)), batch.samples
 
     def logprobs_and_entropy(
@@ -117,7 +117,7 @@ class Network:
     ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
         """As `logprobs`, and second the exact entropy [M, T] in nats (0 on padding), with gradients, of the
         distribution at `temperature` from which each completion token was drawn."""
-        logprobs_KV = self._distributions(batch, temperature)
+        logprobs_KV = self.distributions(batch, temperature)
         logprobs_K, entropy_K = _chosen(batch, logprobs_KV), -(logprobs_KV.exp() * logprobs_KV).sum(-1)
         mask_MT = _padded(batch, torch.ones_like(logprobs_K))
         return _padded(batch, logprobs_K), _padded(batch, entropy_K), mask_MT, batch.samples
@@ -125,9 +125,9 @@ class Network:
     @torch.no_grad()
     def reference_logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> Tensor:
         """What the bare backbone, without adapters, gives for `logprobs` [M, T]; no gradients."""
-        return _padded(batch, _chosen(batch, self._distributions(batch, temperature, adapted=False)))
+        return _padded(batch, _chosen(batch, self.distributions(batch, temperature, adapted=False)))
 
-    def _distributions(self, batch: MicroBatch, temperature: float, adapted: bool = True) -> Tensor:
+    def distributions(self, batch: MicroBatch, temperature: float, adapted: bool = True) -> Tensor:
         """Log-probabilities [K, V] over the vocabulary, at each place that predicts a completion token."""
         device = self.backbone.device
         packed, keep_K = batch.packed.to(device), batch.keep_K.to(device)

@@ -63,8 +63,9 @@ def pack(
 
 def validate(
     folder: Annotated[Path, Positional, arg(metavar="SUBMISSION")],
-    tier: Annotated[str, arg(metavar="T0|T1|T2")] = "T2",
+    tier: Annotated[str, arg(metavar="T0|T1|T2|T3")] = "T2",
     data: Annotated[Path | None, arg(metavar="PATH")] = None,
+    artifacts: Annotated[Path | None, arg(metavar="FOLDER")] = None,
     allow_code_execution: FlagCreatePairsOff[bool] = False,
     json: Annotated[Path | None, arg(metavar="FILE")] = None,
 ) -> None:
@@ -72,12 +73,13 @@ def validate(
 
     T0: the files are whole and follow the schema. T1: every answer is judged again, and every question of every seed is
     there. T2: the messages are stepped through the environment, prompts are made again, and tokens are counted again.
-    Ends with exit code 1 where something is wrong.
+    T3: a sample of messages is held against the weights. Ends with exit code 1 where something is wrong.
 
     Args:
         folder: The submission.
         tier: The highest tier to check.
         data: The task's data file, or the folder of its data files, for tasks that read them.
+        artifacts: For T3: the folder in which the runs lie that artifacts.json lists.
         allow_code_execution: Run programs that models wrote, where the task is judged so; each runs locked in.
         json: Also write the report as JSON.
     """
@@ -85,15 +87,20 @@ def validate(
 
     from .verify import verify
 
-    if tier not in ("T0", "T1", "T2"):
-        raise UsageError(f"--tier {tier}: T0, T1 or T2 is needed")
-    upto: Tier = tier  # type: ignore[assignment]
-    report = verify(folder, upto, data=data, allow_code_execution=allow_code_execution)
+    upto = checked_tier(tier)
+    report = verify(folder, upto, data=data, artifacts=artifacts, allow_code_execution=allow_code_execution)
     if json:
         write_json(json, report.to_json())
     show(report, upto)
     if report.findings or report.tier is None:
         raise SystemExit(1)
+
+
+def checked_tier(tier: str) -> Tier:
+    """A tier that can be checked with the files at hand. Raises UsageError."""
+    if tier not in ("T0", "T1", "T2", "T3"):
+        raise UsageError(f"--tier {tier}: T0, T1, T2 or T3 is needed")
+    return tier  # type: ignore[return-value]
 
 
 def show(report: Report, upto: Tier) -> None:

@@ -87,5 +87,6 @@ PARAMETERS = code(214, "the trainable parameters are not those of the artifacts"
 
 WEIGHTS = code(301, "the weights are not the claimed ones, or are not at hand")
 IMPROBABLE = code(302, "messages are not what the claimed weights would say")
+OTHERWISE = code(303, "asked again with the same seed, the system says something else")
 
 HIDDEN = code(401, "the accuracy on hidden questions is below what was claimed")

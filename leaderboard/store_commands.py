@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from neuromas_env.errors import UsageError
 
-from .findings import Tier
+from .commands import checked_tier
 
 if TYPE_CHECKING:
     from .store import Store
@@ -26,12 +26,6 @@ def _open(store: Path, database: str | None, create: bool = False) -> Store:
     from .store import open_store
 
     return open_store(store, database, create)
-
-
-def _tier(tier: str) -> Tier:
-    if tier not in ("T0", "T1", "T2"):
-        raise UsageError(f"--tier {tier}: T0, T1 or T2 is needed")
-    return tier  # type: ignore[return-value]
 
 
 def submit(
@@ -79,8 +73,10 @@ def verify(
     submission: Annotated[str | None, Positional, arg(metavar="ID")] = None,
     store: StoreFolder = STORE,
     database: Url = None,
-    tier: Annotated[str, arg(metavar="T0|T1|T2")] = "T2",
+    tier: Annotated[str, arg(metavar="T0|T1|T2|T3")] = "T2",
     data: Annotated[Path | None, arg(metavar="PATH")] = None,
+    artifacts: Annotated[Path | None, arg(metavar="FOLDER")] = None,
+    secret: Annotated[str, arg(metavar="WORD")] = "",
     all: FlagCreatePairsOff[bool] = False,
     allow_code_execution: FlagCreatePairsOff[bool] = False,
 ) -> None:
@@ -92,16 +88,19 @@ def verify(
         database: Its database, where it has one of its own.
         tier: The highest tier to check.
         data: The task's data file, or the folder of its data files.
+        artifacts: For T3: the folder in which the runs lie that artifacts.json lists.
+        secret: For T3: what only you know; it decides which messages are looked at.
         all: All submissions once more, as after a new version of this package.
         allow_code_execution: Run programs that models wrote, where the task is judged so; each runs locked in.
     """
-    upto, kept = _tier(tier), _open(store, database)
+    upto, kept = checked_tier(tier), _open(store, database)
     if submission is not None:
         wanted = [kept.find(submission)]
     else:
         wanted = [r.id for r in kept.records() if not r.withdrawn] if all else kept.unverified()
     for identity in wanted:
-        report = kept.verify(identity, upto, data=data, allow_code_execution=allow_code_execution)
+        options = {"data": data, "artifacts": artifacts, "secret": secret}
+        report = kept.verify(identity, upto, **options, allow_code_execution=allow_code_execution)
         print(f"{identity[:16]}… tier {report.tier}" + (f", {len(report.findings)} faults" if report.findings else ""))
     print(f"{len(wanted)} verified")
 

@@ -8,10 +8,10 @@ says so, and then it must be the one that the code computes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuromas_env.errors import NeuromasError, UsageError
 from neuromas_env.node import Message, NodeRequest, Policy
@@ -19,6 +19,9 @@ from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
 
 from ..submission import Submission
+
+if TYPE_CHECKING:
+    from baselines.base import Context, Method
 
 
 class Tokens:
@@ -48,37 +51,49 @@ class Rebuilt:
     whole: bool = True
 
 
-def rebuild(
-    card: Submission, topology: Topology, task: Task, questions: Sequence[Question], tokens: Tokens, speak: Policy
-) -> Rebuilt:
-    """The system, with `speak` for every call. Raises NeuromasError where the method's name is none."""
-    from algorithms.gates import Gates
+def method_of(card: Submission) -> Method:
+    """The method that the card names, without the folder of its run, which is on another machine. Raises
+    NeuromasError."""
     from baselines.base import MethodName, make_method
+
+    name = MethodName.parse(card.system.method)
+    own = {option: value for option, value in name.options.items() if option != "run"}
+    return make_method(str(dataclasses.replace(name, options=own)))
+
+
+def rebuild(
+    card: Submission,
+    topology: Topology,
+    task: Task,
+    questions: Sequence[Question],
+    tokens: Tokens,
+    speak: Callable[[float], Policy],
+) -> Rebuilt:
+    """The system, with `speak(temperature)` for every call. Raises NeuromasError where the method's name is none."""
+    from algorithms.gates import Gates
     from baselines.majority_of_networks import VOTE, MajorityOfNetworks
     from baselines.search import SearchedMethod
     from baselines.self_consistency import Reader, SelfConsistency, vote
     from baselines.workflow import Node, Workflow, WorkflowMethod
 
-    name = MethodName.parse(card.system.method)
-    own = {option: value for option, value in name.options.items() if option != "run"}
-    method = make_method(str(dataclasses.replace(name, options=own)))
-    context = _context(card, task, questions, tokens)
+    method = method_of(card)
+    context = make_context(card, task, questions, 0, tokens)
     if isinstance(method, SelfConsistency):
         if topology.num_nodes < 2:
             raise UsageError("a vote needs a sample and a node that votes")
-        system = method.system(context, topology.num_nodes - 1, lambda temperature: speak)
+        system = method.system(context, topology.num_nodes - 1, speak)
     elif isinstance(method, WorkflowMethod):
-        system = method.system(context, lambda temperature: speak)
+        system = method.system(context, speak)
     elif isinstance(method, MajorityOfNetworks):
         nodes = {node: Node() for node in topology.nodes}
         nodes[VOTE] = Node(computed=vote(Reader(task, questions)))
-        return Rebuilt(Workflow(nodes, lambda temperature: speak), method.topology, None)
+        return Rebuilt(Workflow(nodes, speak), method.topology, None)
     elif isinstance(method, SearchedMethod):
-        return Rebuilt(speak, None, None, whole=False)
+        return Rebuilt(speak(0.0), None, None, whole=False)
     else:
         gates = Gates.from_json(card.system.gates, topology.nodes) if card.system.gates else Gates()
-        known = method.topology if name.argument != "graph" else None
-        return Rebuilt(Gated(gates, speak), known, None)
+        known = method.topology if method.spec.argument != "graph" else None
+        return Rebuilt(Gated(gates, speak(0.0)), known, None)
     return Rebuilt(system.policy, system.topology, {n: text for n, text in system.instructions.items() if text})
 
 
@@ -94,13 +109,13 @@ class Gated:
         return messages
 
 
-def _context(card: Submission, task: Task, questions: Sequence[Question], tokens: Tokens) -> Any:
+def make_context(card: Submission, task: Task, questions: Sequence[Question], seed: int, backbone: Any) -> Context:
+    """What a method is prepared with; `backbone` may be its tokenizer alone where nothing is asked of it."""
     from algorithms import TrainConfig
     from baselines.base import Context
 
     training = TrainConfig(card.task.name)
-    light: Any = tokens
-    return Context(task, questions, 0, light, card.backbone.weights_sha256, training, training, Path())
+    return Context(task, questions, seed, backbone, card.backbone.weights_sha256, training, training, Path())
 
 
 REBUILDING_ERRORS = (NeuromasError, KeyError, TypeError, ValueError, AttributeError)

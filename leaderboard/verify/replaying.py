@@ -50,6 +50,10 @@ class Record:
                     self.report.fault(codes.HIDDEN_CALL, f"{call.node} speaks twice at step {call.step}", number)
                 self.calls[place] = call
 
+    def at(self, temperature: float) -> Policy:
+        """Who speaks for nodes that sample at a temperature."""
+        return self
+
     def act(self, requests: Sequence[NodeRequest]) -> list[Message]:
         prompts = self.tokens.encode_requests(requests)
         return [self._said(request, prompt) for request, prompt in zip(requests, prompts, strict=True)]
@@ -122,6 +126,7 @@ class Replaying:
         questions: Sequence[Question],
         report: Report,
         tokenizer: Any = None,
+        record: type[Record] = Record,
     ) -> Replaying | None:
         """The checks, or None, having said why, where the tokenizer or the system cannot be had here."""
         from ..pack import tokenizer_hash
@@ -136,9 +141,9 @@ class Replaying:
             report.fault(codes.TOKENIZER, f"the tokenizer of {card.backbone.name} has another hash than {CARD} says")
             return None
         leaks(card, questions, report)
-        record = Record(Tokens(tokenizer), report)
+        recorded = record(Tokens(tokenizer), report)
         try:
-            rebuilt = rebuild(card, topology, task, questions, record.tokens, record)
+            rebuilt = rebuild(card, topology, task, questions, recorded.tokens, recorded.at)
         except REBUILDING_ERRORS as error:
             report.fault(codes.METHOD, f"{CARD}: system.method {shown(card.system.method)}: {error}")
             return None
@@ -148,7 +153,7 @@ class Replaying:
         if not rebuilt.whole:
             report.notes["T2"] = f"what {card.system.method} computes depends on what it learnt, which is in no card"
             return None
-        return cls(card, topology, task, questions, rebuilt.policy, record)
+        return cls(card, topology, task, questions, rebuilt.policy, recorded)
 
     def check(self, rows: Sequence[tuple[int, EpisodeRow]], report: Report) -> None:
         """Step through the episodes of `rows` that are of known questions and did not raise."""

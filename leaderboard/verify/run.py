@@ -9,7 +9,7 @@ within a tier; a tier is checked where the one before it passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from ..submission import ARTIFACTS, CARD, EPISODES, FILES, EpisodeRow, Submissio
 from .replaying import Replaying
 from .report import Report
 from .rescoring import Rescoring
+from .spot import Spot
+from .weights import claimed_weights
 
 CHUNK = 256
 """Episodes that are replayed at once."""
@@ -34,12 +36,15 @@ def verify(
     data: Path | None = None,
     allow_code_execution: bool = False,
     tokenizer: Any = None,
+    artifacts: Path | None = None,
+    secret: str = "",
     limits: Limits = ACCEPTED,
 ) -> Report:
-    """Check the submission in `folder` up to a tier.
+    """Check the submission in `folder` up to a tier, T3 at most.
 
     `data` is the task's data file or folder, where it reads one; without it, it comes from the hub. `tokenizer` spares
-    loading that of the backbone. A submission at fault is reported, never raised.
+    loading that of the backbone. For T3 `artifacts` is the folder in which the files of artifacts.json lie, and
+    `secret` decides what is looked at. A submission at fault is reported, never raised.
     """
     report = Report()
     report.add(check_folder(folder))
@@ -48,7 +53,7 @@ def verify(
     report.submission_id = submission_id(file_hash(folder / name) for name in FILES)
     card, found = read_card(folder / CARD, limits)
     report.add(found)
-    _, found = read_artifacts(folder / ARTIFACTS, limits)
+    files, found = read_artifacts(folder / ARTIFACTS, limits)
     report.add(found)
     topology = None
     if card is not None:
@@ -67,7 +72,15 @@ def verify(
                 replaying.check(chunk, report)
     if rescoring is not None:
         rescoring.finish(report)
-    return finish(report, upto, replayed=replaying is not None)
+    spotted = False
+    if upto >= "T3" and replaying is not None and card is not None and files is not None and not report.findings:
+        weights = claimed_weights(card, replaying.topology, files, artifacts, report)
+        if weights is not None:
+            spot = Spot(card, replaying.topology, replaying.task, replaying.questions, weights, report, secret)
+            with (folder / EPISODES).open("rb") as stream:
+                spot.check([each for each in read_rows(stream, report, limits) if spot.wanted(each[1])])
+            spotted = True
+    return finish(report, upto, {"T2": replaying is not None, "T3": spotted})
 
 
 def read_rows(stream: Any, report: Report, limits: Limits) -> Iterator[tuple[int, EpisodeRow]]:
@@ -106,12 +119,12 @@ def parse_topology(card: Submission) -> tuple[Topology | None, list[Finding]]:
     return (None if found else topology), found
 
 
-def finish(report: Report, upto: Tier, replayed: bool = False) -> Report:
-    """Say how each tier ended."""
+def finish(report: Report, upto: Tier, done: Mapping[Tier, bool] | None = None) -> Report:
+    """Say how each tier ended. `done` says of T2 and T3 whether they could be checked."""
     for tier in TIERS:
-        if tier > upto or tier > "T2":
+        if tier > upto or tier == "T4":
             break
-        if tier == "T2" and not replayed and not report.failed("T2"):
+        if tier >= "T2" and not (done or {}).get(tier) and not report.failed(tier):
             break
         report.reached[tier] = "failed" if report.failed(tier) else "passed"
         if report.reached[tier] == "failed":
