@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -69,6 +70,7 @@ def interquartile_mean(values: Sequence[float]) -> float:
     return float(np.mean(middle))
 
 
+@lru_cache(maxsize=8)
 def question_weights(questions: int, draws: int = DRAWS) -> np.ndarray:
     """How often each question is drawn, as shares, [B, Q]; the same for every system."""
     drawn = np.random.default_rng(0).multinomial(questions, np.full(questions, 1 / questions), size=draws)

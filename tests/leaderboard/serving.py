@@ -45,7 +45,9 @@ def process(store: Path, port: int, *options: str) -> Iterator[subprocess.Popen[
     command = [sys.executable, "-c", "from neuromas_env.cli import main; main()", "leaderboard", "serve",
                "--store", str(store), "--port", str(port), *options]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(command, env=environment, cwd=store.parent, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command, env=environment, cwd=store.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(600):
             assert running.poll() is None, "the server ended by itself"

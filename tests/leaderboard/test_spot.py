@@ -51,7 +51,14 @@ QUESTIONS = 30
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("comparison") / "all"
     compare(
-        "chain", difficulty="2-3", methods=",".join(METHODS), questions=QUESTIONS, seeds=2, train=TINY, jobs=1, out=folder
+        "chain",
+        difficulty="2-3",
+        methods=",".join(METHODS),
+        questions=QUESTIONS,
+        seeds=2,
+        train=TINY,
+        jobs=1,
+        out=folder,
     )
     (folder.parent / "card.json").write_text(json.dumps(SAID))
     for method in METHODS:
