@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from neuromas_env.node import NodeRequest
 
 NANO = "nano"
-NANO_FOLDER = Path(__file__).parent / "nano_model"
+EMBEDDED = {NANO: Path(__file__).parent / "nano_model", "nano-tree": Path(__file__).parent / "nano_tree_model"}
+"""Backbones that come with this package, by name. The second is of another architecture and size, and knows trees."""
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 
@@ -260,19 +261,19 @@ def _quiet(local: bool) -> Iterator[None]:
 
 
 def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu") -> Backbone:
-    """Load a backbone by name: "nano" (embedded), a local folder, or an id of the Hugging Face hub, which a revision
-    may follow ("Qwen/Qwen3-0.6B@c1899de").
+    """Load a backbone by name: "nano" or "nano-tree" (embedded), a local folder, or an id of the Hugging Face hub,
+    which a revision may follow ("Qwen/Qwen3-0.6B@c1899de").
 
     Raises BackboneError, in one line, when it cannot be reached, read or used.
     """
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise BackboneError(f"unknown dtype {dtype!r}: float32, bfloat16 or float16")
-    source, revision = str(NANO_FOLDER) if name == NANO else name, None
+    source, revision = str(EMBEDDED.get(name, name)), None
     if not Path(source).exists() and "@" in source:
         source, _, revision = source.partition("@")
-    if name == NANO and not NANO_FOLDER.is_dir():
+    if name in EMBEDDED and not EMBEDDED[name].is_dir():
         raise BackboneError(
-            "the embedded backbone is missing from this installation; `neuromas pretrain-nano` makes it"
+            f"the embedded backbone {name!r} is missing from this installation; `neuromas pretrain-nano` makes it"
         )
     try:
         with _quiet(local=Path(source).is_dir()):
@@ -287,8 +288,8 @@ def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu")
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BackboneError(
-            f"cannot load backbone {name!r} (known: {NANO!r}, a folder with a Hugging Face model, or a hub id that "
-            f"can be reached, with @REVISION if wanted): {reason}"
+            f"cannot load backbone {name!r} (known: {', '.join(map(repr, EMBEDDED))}, a folder with a Hugging Face "
+            f"model, or a hub id that can be reached, with @REVISION if wanted): {reason}"
         ) from error
     return Backbone.wrap(model, tokenizer, name if revision is None else source, _commit(source, revision))
 

@@ -59,7 +59,7 @@ def damaged(bench: Bench, found: Compared, task: TaskPlan, method: str, seed: in
     }
 
     def play() -> str:
-        network = run.network("best", bench.backbone)
+        network = run.network("best", found.comparison.backbone)
         batch = ablate(
             network, comparison.task, comparison.questions, kind, seed=seed, max_tokens=run.config.max_tokens
         )  # fmt: skip

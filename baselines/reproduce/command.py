@@ -53,7 +53,7 @@ def reproduce(
         learning_rates: The learning rates of the experiment on growth, with commas between.
         budget: The share of every token budget that is used.
         backbone: The frozen model: nano, a Hugging Face id or a folder.
-        second: Another backbone, for the experiment on robustness.
+        second: Another backbone, for the experiment on robustness; beside nano it is nano-tree, with --quick none.
         data: The folder in which the paper's data files lie; without it, they come from the hub.
         jobs: How many trainings, and then evaluations, run at once; without it, one a CPU core.
         out: The folder of runs and report; without it, runs/reproduce or runs/reproduce-quick.
@@ -62,7 +62,7 @@ def reproduce(
 
     from ..commands import interruptible, load
     from ..compare import check_writable
-    from .plan import Bench, Plan, check_seeds, chosen_tasks
+    from .plan import NANO, Bench, Plan, check_seeds, chosen_tasks
 
     names = only.split(",") if only else list(EXPERIMENTS)
     for name in names:
@@ -81,7 +81,7 @@ def reproduce(
         tuple((learning_rates or (QUICK_RATES if quick else RATES)).split(",")),
         budget=budget * (0.3 if quick else 1.0),
         backbone=backbone,
-        second=second,
+        second=second or ("nano-tree" if backbone == NANO and not quick else None),
         jobs=jobs,
         quick=quick,
     )
@@ -142,11 +142,15 @@ def write_report(plan: Plan, bench: Bench, sections: list[Section]) -> Path:
 
 def introduction(plan: Plan, made: dict[str, Any]) -> str:
     """How the figures were made, and what they are not."""
+    from .plan import NANO
+
     seeds, tasks = len(plan.seeds), ", ".join(task.label for task in plan.tasks)
+    own = [f"{task.label} on {task.backbone}" for task in plan.tasks if task.backbone and plan.backbone == NANO]
+    others = f"What the backbone does not know is asked of another: {', '.join(own)}. " if own else ""
     lines = [
         f"`{made['command']}`: backbone {plan.backbone} (weights {made['weights'][:12]}), tasks {tasks}; {seeds} "
         f"seed{'s' if seeds > 1 else ''}, {plan.questions} held-out questions a task; learning rates of the "
-        f"experiment on growth {', '.join(plan.learning_rates)}. "
+        f"experiment on growth {', '.join(plan.learning_rates)}. {others}"
         + ", ".join(f"{name} {number}" for name, number in made["versions"].items())
         + ".",
         "Every network is judged as its best checkpoint by validation, decoded greedily. Intervals are 95 % by "

@@ -28,7 +28,7 @@ FLOOR = 0.5
 """The error of a network without a mistake is taken as half a mistake: zero has no logarithm."""
 
 CASES = (
-    (TaskPlan("tree", 60_000, "2"), 2, 4, "tree of depth 2"),
+    (TaskPlan("tree", 60_000, "2", backbone="nano-tree"), 2, 4, "tree of depth 2"),
     (TaskPlan("chain", 60_000, "3"), 2, 4, "chain of 3 operations"),
 )
 """A task, its a and b, and what it is called."""

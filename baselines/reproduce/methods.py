@@ -110,6 +110,8 @@ def robustness(bench: Bench) -> Section:
     parts = [f"`{kind}`, {size:,} parameters, weights {model.weight_hash()[:12]}."]
     section.data |= {"model_type": kind, "parameters": size, "weights": model.weight_hash(), "against_single": []}
     for task in bench.plan.tasks:
+        if task.backbone == bench.plan.second:
+            continue  # it is compared on that one already
         found = bench.compare("backbones", task, ROBUST, bench.tokens(task), backbone=model)
         rows = with_differences(found.rows, found.outcomes)
         section.data["against_single"] += comparisons(found, task, "tokens")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from algorithms.run import Run
 
 Say = Callable[[str], None]
-PAPER = "paper"
+PAPER, NANO = "paper", "nano"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class TaskPlan:
     questions: int | None = None
     message_tokens: int | None = None
     allow_code_execution: bool = False
+    backbone: str | None = None
+    """What answers it where the plan's backbone is the embedded one, which does not know every task."""
+
     one_rate: bool = False
     """Only the middle learning rate in the experiment on growth: a task that is there to explain."""
 
@@ -62,7 +65,7 @@ TASKS = {
     "chain": TaskPlan("chain", 60_000, "2-3", recipes=False),
     "chain-long": TaskPlan("chain", 60_000, "3-4", one_rate=True),
     "navigate": TaskPlan("navigate", 50_000, "2-9", recipes=False),
-    "tree": TaskPlan("tree", 40_000, "1-2"),
+    "tree": TaskPlan("tree", 40_000, "1-2", backbone="nano-tree"),
 }
 """Of the embedded backbone; by the name at `--tasks`."""
 
@@ -167,6 +170,13 @@ class Bench:
     backbone: Backbone
     say: Say
 
+    def model(self, task: TaskPlan) -> Backbone:
+        """The backbone for a task."""
+        from ..commands import load
+
+        own = task.backbone if self.plan.backbone == NANO else None
+        return self.backbone if own is None else load(own)
+
     def compare(
         self,
         folder: str,
@@ -178,7 +188,7 @@ class Bench:
         """`methods` on the test questions of `task`, in OUT/folder/task, trained with the options `train`."""
         from ..commands import asked_as, default_jobs, load_task, row_details, training_config
 
-        plan, model = self.plan, backbone or self.backbone
+        plan, model = self.plan, backbone or self.model(task)
         data = Path(task.data) if task.data else None
         problem = load_task(task.name, data, task.difficulty, task.options, task.allow_code_execution)
         problem.max_message_tokens = min(problem.max_message_tokens, task.message_tokens or problem.max_message_tokens)

@@ -79,7 +79,7 @@ def all_open(bench: Bench, found: Compared, name: str) -> list[float]:
     comparison, accuracies = found.comparison, []
     for seed in bench.plan.seeds:
         run = found.runs(name, seed)[-1]
-        network = run.network("best", bench.backbone)
+        network = run.network("best", found.comparison.backbone)
         network.gates = network.gates.opened(1.0)
         policy = GreedyPolicy(network, run.config.max_tokens)
         accuracies.append(run_episodes(comparison.task, network.topology, policy, comparison.questions).accuracy)

@@ -54,7 +54,7 @@ def learnt(bench: Bench, found: Compared, task: TaskPlan, method: str, seed: int
         f"specialisation/{task.folder}",
         f"{method}, seed {seed}",
         key,
-        lambda: specialisation(run, questions, history=HISTORY, backbone=bench.backbone).to_json(),
+        lambda: specialisation(run, questions, history=HISTORY, backbone=found.comparison.backbone).to_json(),
     )
     return values
 

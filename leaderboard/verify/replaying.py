@@ -235,7 +235,7 @@ def load_tokenizer(card: Submission) -> Any:
     """The tokenizer of the claimed backbone. Raises OSError or ValueError."""
     from transformers import AutoTokenizer
 
-    from algorithms.backbone import NANO, NANO_FOLDER
+    from algorithms.backbone import EMBEDDED
 
-    name = str(NANO_FOLDER) if card.backbone.name == NANO else card.backbone.name
+    name = str(EMBEDDED.get(card.backbone.name, card.backbone.name))
     return AutoTokenizer.from_pretrained(name, revision=card.backbone.revision)

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 import torch
 
 from algorithms import Network, load_backbone
-from algorithms.backbone import NANO_FOLDER
+from algorithms.backbone import EMBEDDED
 from algorithms.nano.config import PretrainConfig
 from algorithms.nano.pretrain import pretrain
 from algorithms.nano.vocabulary import ANSWER_NOW, words
@@ -24,25 +24,33 @@ if not hasattr(torch.optim, "Muon"):
     pytest.skip("this torch has no Muon optimizer", allow_module_level=True)
 
 
-def test_the_shipped_folder_is_small_and_made_by_the_defaults_of_the_script():
-    assert sum(file.stat().st_size for file in NANO_FOLDER.iterdir()) < 12 * 2**20
-    recipe = json.loads((NANO_FOLDER / "recipe.json").read_text())
-    defaults = dataclasses.asdict(PretrainConfig(out=NANO_FOLDER))
+TREE_RECIPE = {"architecture": "qwen3", "width": 128, "layers": 3, "feed_forward": 320}
+TREE_RECIPE |= {"trees": True, "chain_steps": 2400}
+
+
+@pytest.mark.parametrize(("name", "changes"), [("nano", {}), ("nano-tree", TREE_RECIPE)])
+def test_a_shipped_folder_is_small_and_made_by_the_script(name, changes):
+    folder = EMBEDDED[name]
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 12 * 2**20
+    recipe = json.loads((folder / "recipe.json").read_text())
+    defaults = {**dataclasses.asdict(PretrainConfig(out=folder)), **changes}
     assert {name: recipe[name] for name in recipe if name in defaults} == {
         name: value for name, value in defaults.items() if name in recipe
     }
     assert {"walk_steps", "chain_steps", "seed", "torch"} <= set(recipe)
 
 
-def test_the_shipped_tokenizer_is_the_vocabulary_of_the_script():
-    tokenizer = load_backbone("nano").tokenizer
-    assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == words()
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_shipped_tokenizer_is_the_vocabulary_of_the_script(name):
+    tokenizer = load_backbone(name).tokenizer
+    assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == words(trees=name == "nano-tree")
 
 
-def test_it_answers_when_told_to_and_knows_single_operations():
+@pytest.mark.parametrize(("name", "task"), [("nano", "chain"), ("nano-tree", "chain"), ("nano-tree", "tree")])
+def test_it_answers_when_told_to_and_knows_single_operations(name, task):
     """Told to answer, it always gives an answer; one operation it mostly gets right, where chance is a tenth."""
-    network = Network.create("1", "nano", rank=0)
-    task = make_task("chain", difficulty="1")
+    network = Network.create("1", name, rank=0)
+    task = make_task(task, difficulty="1")
     questions = [task.question("train", index) for index in range(200)]
     batch = run_episodes(task, network.topology, network, questions, instructions={"node_0": ANSWER_NOW})
     assert all(not score.unread for score in batch.scores)
