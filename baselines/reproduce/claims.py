@@ -13,6 +13,9 @@ from typing import Any
 
 from .report import interval
 
+MOST_NAMED = 3
+"""Places that a verdict names; of more it tells the number."""
+
 Found = Mapping[str, Mapping[str, Any]]
 """The data of each section, by its name."""
 
@@ -56,8 +59,12 @@ def verdict(findings: Sequence[Finding]) -> str:
     contrary = [finding.where for finding in findings if finding.contradicted]
     if len(held) == len(findings):
         return "reproduced"
-    told = f"reproduced in part ({', '.join(held)})" if held else "not reproduced"
-    return told + (f"; the contrary was found ({', '.join(contrary)})" if contrary else "")
+    told = f"reproduced in part ({_places(held, findings)})" if held else "not reproduced"
+    return told + (f"; the contrary was found ({_places(contrary, findings)})" if contrary else "")
+
+
+def _places(named: Sequence[str], findings: Sequence[Finding]) -> str:
+    return ", ".join(named) if len(named) <= MOST_NAMED else f"{len(named)} of {len(findings)} differences"
 
 
 def against(other: str, section: str = "methods", budget: str | None = None) -> Callable[[Found], list[Finding]]:
@@ -189,15 +196,21 @@ def judged(found: Found) -> list[dict[str, Any]]:
     return rows
 
 
+DIFFERENCES = "Differences are in points of accuracy, with 95 % intervals."
+
+
 def text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The claims as Markdown."""
     parts = []
     for number, row in enumerate(rows, start=1):
-        lines = [f"{number}. **{row['claim']}** — {row['verdict']}.", f"   Paper: {row['paper']}."]
-        if row["findings"]:
-            told = "; ".join(str(Finding(**finding)) for finding in row["findings"])
-            lines.append(f"   Here, in points of accuracy with 95 % intervals: {told}.")
-        if row["note"]:
-            lines.append(f"   {row['note']}")
-        parts.append("\n".join(lines))
-    return "\n".join(parts)
+        lines = [f"{number}. **{row['claim']}** — {row['verdict']}. Paper: {row['paper']}. {row['note']}".rstrip(), ""]
+        findings = [Finding(**finding) for finding in row["findings"]]
+        for title, chosen in (
+            ("As claimed", [each for each in findings if each.holds]),
+            ("Open, the interval holds zero", [each for each in findings if not each.holds and not each.contradicted]),
+            ("The contrary", [each for each in findings if each.contradicted]),
+        ):
+            if chosen:
+                lines.append(f"    - {title}: {'; '.join(map(str, chosen))}.")
+        parts.append("\n".join(lines).rstrip())
+    return DIFFERENCES + "\n\n" + "\n\n".join(parts)
