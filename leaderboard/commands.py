@@ -97,10 +97,10 @@ def validate(
 
 
 def checked_tier(tier: str) -> Tier:
-    """A tier that can be checked with the files at hand. Raises UsageError."""
-    if tier not in ("T0", "T1", "T2", "T3"):
-        raise UsageError(f"--tier {tier}: T0, T1, T2 or T3 is needed")
-    return tier  # type: ignore[return-value]
+    """A tier as it was typed. Raises UsageError."""
+    if tier not in TIERS:
+        raise UsageError(f"--tier {tier}: {', '.join(TIERS)} are there")
+    return tier
 
 
 def show(report: Report, upto: Tier) -> None:

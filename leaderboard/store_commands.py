@@ -73,10 +73,11 @@ def verify(
     submission: Annotated[str | None, Positional, arg(metavar="ID")] = None,
     store: StoreFolder = STORE,
     database: Url = None,
-    tier: Annotated[str, arg(metavar="T0|T1|T2|T3")] = "T2",
+    tier: Annotated[str, arg(metavar="T0|T1|T2|T3|T4")] = "T2",
     data: Annotated[Path | None, arg(metavar="PATH")] = None,
     artifacts: Annotated[Path | None, arg(metavar="FOLDER")] = None,
     secret: Annotated[str, arg(metavar="WORD")] = "",
+    hidden: Annotated[Path | None, arg(metavar="FILE")] = None,
     all: FlagCreatePairsOff[bool] = False,
     allow_code_execution: FlagCreatePairsOff[bool] = False,
 ) -> None:
@@ -89,7 +90,9 @@ def verify(
         tier: The highest tier to check.
         data: The task's data file, or the folder of its data files.
         artifacts: For T3: the folder in which the runs lie that artifacts.json lists.
-        secret: For T3: what only you know; it decides which messages are looked at.
+        secret: For T3 and T4: what only you know; it decides which messages are looked at, and which questions are
+            asked where the task makes them.
+        hidden: For T4: a data file that was never published.
         all: All submissions once more, as after a new version of this package.
         allow_code_execution: Run programs that models wrote, where the task is judged so; each runs locked in.
     """
@@ -99,7 +102,7 @@ def verify(
     else:
         wanted = [r.id for r in kept.records() if not r.withdrawn] if all else kept.unverified()
     for identity in wanted:
-        options = {"data": data, "artifacts": artifacts, "secret": secret}
+        options = {"data": data, "artifacts": artifacts, "secret": secret, "hidden": hidden}
         report = kept.verify(identity, upto, **options, allow_code_execution=allow_code_execution)
         print(f"{identity[:16]}… tier {report.tier}" + (f", {len(report.findings)} faults" if report.findings else ""))
     print(f"{len(wanted)} verified")

@@ -19,6 +19,7 @@ from neuromas_env.topology import Topology
 from ..findings import TIERS, TOPOLOGY, Finding, Tier
 from ..reading import ACCEPTED, Limits, check_folder, file_hash, read_artifacts, read_card, read_episodes, submission_id
 from ..submission import ARTIFACTS, CARD, EPISODES, FILES, EpisodeRow, Submission
+from .hidden import check_hidden
 from .replaying import Replaying
 from .report import Report
 from .rescoring import Rescoring
@@ -38,13 +39,15 @@ def verify(
     tokenizer: Any = None,
     artifacts: Path | None = None,
     secret: str = "",
+    hidden: Path | None = None,
     limits: Limits = ACCEPTED,
 ) -> Report:
-    """Check the submission in `folder` up to a tier, T3 at most.
+    """Check the submission in `folder` up to a tier.
 
     `data` is the task's data file or folder, where it reads one; without it, it comes from the hub. `tokenizer` spares
     loading that of the backbone. For T3 `artifacts` is the folder in which the files of artifacts.json lie, and
-    `secret` decides what is looked at. A submission at fault is reported, never raised.
+    `secret` decides what is looked at. For T4 `hidden` is a data file that was never published; where the task makes
+    its questions, the secret will do. A submission at fault is reported, never raised.
     """
     report = Report()
     report.add(check_folder(folder))
@@ -72,7 +75,7 @@ def verify(
                 replaying.check(chunk, report)
     if rescoring is not None:
         rescoring.finish(report)
-    spotted = False
+    spotted = asked = False
     if upto >= "T3" and replaying is not None and card is not None and files is not None and not report.findings:
         weights = claimed_weights(card, replaying.topology, files, artifacts, report)
         if weights is not None:
@@ -80,7 +83,9 @@ def verify(
             with (folder / EPISODES).open("rb") as stream:
                 spot.check([each for each in read_rows(stream, report, limits) if spot.wanted(each[1])])
             spotted = True
-    return finish(report, upto, {"T2": replaying is not None, "T3": spotted})
+            if upto == "T4" and not report.findings:
+                asked = check_hidden(card, spot, report, hidden, secret, allow_code_execution)
+    return finish(report, upto, {"T2": replaying is not None, "T3": spotted, "T4": asked})
 
 
 def read_rows(stream: Any, report: Report, limits: Limits) -> Iterator[tuple[int, EpisodeRow]]:
@@ -120,9 +125,9 @@ def parse_topology(card: Submission) -> tuple[Topology | None, list[Finding]]:
 
 
 def finish(report: Report, upto: Tier, done: Mapping[Tier, bool] | None = None) -> Report:
-    """Say how each tier ended. `done` says of T2 and T3 whether they could be checked."""
+    """Say how each tier ended. `done` says of T2 to T4 whether they could be checked."""
     for tier in TIERS:
-        if tier > upto or tier == "T4":
+        if tier > upto:
             break
         if tier >= "T2" and not (done or {}).get(tier) and not report.failed(tier):
             break

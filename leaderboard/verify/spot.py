@@ -256,7 +256,19 @@ class Spot:
         )
         return {(t.request.episode, t.request.step, t.request.agent): t.message.text for t in batch.turns}
 
-    def system(self, seed: int) -> System | None:
+    def ask(self, system: System, task: Task, questions: Sequence[Question]) -> list[float]:
+        """The values of a system's answers to questions of another task or split."""
+        from baselines.evaluate import BATCH
+        from neuromas_env.episodes import run_episodes
+
+        values: list[float] = []
+        for start in range(0, len(questions), BATCH):
+            some = questions[start : start + BATCH]
+            batch = run_episodes(task, system.topology, system.policy, some, instructions=system.instructions)
+            values += [score.value for score in batch.scores]
+        return values
+
+    def system(self, seed: int, questions: Sequence[Question] = ()) -> System | None:
         """The submission's system with the real weights, or None where the card does not say how it is put together."""
         from algorithms.validation import GreedyPolicy
         from baselines.base import System
@@ -268,7 +280,8 @@ class Spot:
             policy = GreedyPolicy(network, card.system.max_message_tokens)
             return System(self.topology, policy, card.system.instructions)
         method = method_of(card)
-        context = make_context(card, self.task, self.questions, seed, weights.backbone)
+        asked = [*self.questions, *questions]
+        context = make_context(card, self.task, asked, seed, weights.backbone)
         if isinstance(method, SelfConsistency):
             return method.system(context, self.topology.num_nodes - 1)
         try:

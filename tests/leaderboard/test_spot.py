@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("pydantic")
@@ -19,8 +20,8 @@ from algorithms import Network
 from baselines.commands import compare
 from leaderboard.commands import pack
 from leaderboard.findings import CODES
-from leaderboard.reading import file_hash
-from leaderboard.verify import Report, verify
+from leaderboard.reading import file_hash, read_card
+from leaderboard.verify import Report, hidden, verify
 from leaderboard.verify import spot as module
 from neuromas_env.registry import make_task
 from neuromas_env.topology import Topology
@@ -230,3 +231,49 @@ def test_which_messages_are_looked_at_is_decided_by_the_secret(compared: Path, m
 def test_hashes_of_artifacts_are_those_of_the_runs(compared: Path) -> None:
     files = json.loads((packed(compared, "neuromas:1-1-1") / "artifacts.json").read_text())["files"]
     assert all(file_hash(compared / "runs" / file["name"]) == file["sha256"] for file in files)
+
+
+# ---------------------------------------------------------------------- T4: hidden questions
+
+
+@pytest.mark.parametrize("method", ["self-consistency@2", "neuromas:1-1-1"])
+def test_an_honest_system_is_as_good_on_hidden_questions(
+    compared: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hidden, "QUESTIONS", 60)
+    report = verify(packed(compared, method), "T4", artifacts=compared / "runs", secret="mine")
+    assert (report.tier, report.findings) == ("T4", [])
+    assert "on 60 hidden questions" in report.notes["T4"]
+    without = verify(packed(compared, method), "T4", artifacts=compared / "runs")
+    assert (without.tier, without.findings) == ("T3", [])
+    assert "--secret" in without.notes["T4"]
+
+
+def test_a_system_that_knows_the_public_questions_only_is_told(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Spot, "ask", lambda self, system, task, questions: [0.0] * len(questions))
+    report = verify(packed(compared, "neuromas:1-1-1"), "T4", artifacts=compared / "runs", secret="mine")
+    assert set(report.counts) == {"NM-E401"}
+    assert (report.tier, report.reached["T4"]) == ("T3", "failed")
+
+
+def test_a_gap_is_sure_only_where_questions_and_seeds_show_it() -> None:
+    rng = np.random.default_rng(0)
+
+    def answers(share: float, seeds: int, questions: int) -> np.ndarray:
+        return (rng.random((seeds, questions)) < share).astype(float)
+
+    assert hidden.compare(answers(0.9, 3, 400), answers(0.7, 3, 400))[1]
+    assert not hidden.compare(answers(0.9, 1, 20), answers(0.8, 1, 20))[1]
+    false = sum(hidden.compare(answers(0.6, 3, 100), answers(0.6, 3, 100))[1] for _ in range(100))
+    assert false <= 5  # one is expected
+
+
+def test_hidden_questions_follow_the_secret_and_are_not_the_public_ones(compared: Path) -> None:
+    card, _ = read_card(packed(compared, "cot") / "submission.json")
+    assert card is not None
+    one, other, again = (
+        [q.id for q in hidden.hidden_questions(card, None, secret, False)[1]] for secret in ("a", "b", "a")
+    )
+    assert one == again
+    assert not set(one) & set(other)
+    assert all("/train/" in identity for identity in one)
