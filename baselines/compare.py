@@ -32,7 +32,7 @@ from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
 from neuromas_env.transcripts import TranscriptWriter
 
-from .base import Context, Method, make_method, method_factory
+from .base import Context, Method, make_method, method_factory, method_names
 from .evaluate import ask, make_row
 from .neuromas import TrainedNetwork
 from .results import Outcomes, Row, aggregate
@@ -360,9 +360,15 @@ def parse_methods(text: str) -> list[Method]:
 
 
 def resolve_method(name: str) -> Method:
-    """The method called `name`, or the network of the run folder `name`."""
-    if Path(name).is_dir():
-        return make_method(run_method(Path(name)))
+    """The method called `name`, or the network of the run folder `name`.
+
+    A folder that happens to be called like a method is one only where a run lies in it.
+    """
+    from algorithms.run import is_run
+
+    folder = Path(name)
+    if folder.is_dir() and (is_run(folder) or name not in method_names()):
+        return make_method(run_method(folder))
     if os.sep in name and ":" not in name:
         raise UsageError(f"there is no run folder {name}")
     return make_method(name)

@@ -11,10 +11,12 @@ import pytest
 from algorithms import Backbone, Network
 from algorithms.config import TrainConfig
 from baselines.base import Context, Method, MethodName, System, make_method, register_method
+from baselines.compare import resolve_method
 from baselines.self_consistency import SelfConsistency, majority, samples_within, vote_topology
 from baselines.single_rl import SingleRL
 from baselines.workflow import Reader
 from neuromas_env import Message, Meter, NodeRequest, UnknownNameError, UsageError, make_task, run_episodes
+from neuromas_env.errors import NeuromasError
 from neuromas_env.topology import Topology
 from neuromas_env.transcripts import TranscriptWriter, read_transcript, replay
 
@@ -232,3 +234,13 @@ def test_an_option_of_a_name_wins_over_the_comparison_and_the_method() -> None:
     assert isinstance(method, SingleRL)
     config = method.training_config(TrainConfig("chain", learning_rate=1.0), TrainConfig("chain"))
     assert (config.learning_rate, config.updates, config.options) == (2e-4, 7, {"baseline": "group"})
+
+
+def test_a_folder_that_is_called_like_a_method_is_none(tmp_path, monkeypatch):
+    """As after `neuromas leaderboard pack … --method debate --out debate`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "debate").mkdir()
+    (tmp_path / "mine").mkdir()
+    assert str(resolve_method("debate")) == "debate"
+    with pytest.raises(NeuromasError, match="mine is not a training run"):
+        resolve_method("mine")
