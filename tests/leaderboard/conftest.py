@@ -130,3 +130,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made = open_store(tmp_path / "store", url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store, for what does not depend on the database."""
+    made = open_store(tmp_path / "store")
+    yield made
+    made.close()

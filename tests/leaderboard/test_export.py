@@ -26,7 +26,11 @@ from neuromas_env.errors import UsageError
 
 
 @pytest.fixture
-def filled(store: Store, submissions: list[Path]) -> Store:
+def filled(sqlite_store: Store, submissions: list[Path]) -> Store:
+    return fill(sqlite_store, submissions)
+
+
+def fill(store: Store, submissions: list[Path]) -> Store:
     """Six submissions, one of them withdrawn, one not verified."""
     identities = [store.submit(folder, f"owner {place % 2}").id for place, folder in enumerate(submissions)]
     for identity in identities[:-1]:
@@ -85,7 +89,8 @@ def test_the_figures_are_those_of_the_server(filled: Store, tmp_path: Path) -> N
     assert [float(row["accuracy"]) for row in rows] == [entry["standing"]["accuracy"] for entry in made["entries"]]
 
 
-def test_a_database_is_made_of_the_files_alone(filled: Store, tmp_path: Path) -> None:
+def test_a_database_is_made_of_the_files_alone(store: Store, submissions: list[Path], tmp_path: Path) -> None:
+    filled = fill(store, submissions)
     export(filled, tmp_path / "site")
     again = open_store(tmp_path / "again")
     made = rebuild(again, tmp_path / "site")
@@ -145,11 +150,11 @@ def test_an_export_takes_the_place_of_an_export_and_of_nothing_else(filled: Stor
         rebuild(filled, tmp_path / "mine")
 
 
-def test_no_cell_is_a_formula(store: Store, tmp_path: Path) -> None:
+def test_no_cell_is_a_formula(sqlite_store: Store, tmp_path: Path) -> None:
     make_submission(tmp_path / "one", "=HYPERLINK(1)")
-    store.verify(store.submit(tmp_path / "one", "@ada").id)
-    (key,) = store.boards()
-    row = next(csv.DictReader(board_csv(Views(store).whole(key)).splitlines()))
+    sqlite_store.verify(sqlite_store.submit(tmp_path / "one", "@ada").id)
+    (key,) = sqlite_store.boards()
+    row = next(csv.DictReader(board_csv(Views(sqlite_store).whole(key)).splitlines()))
     assert (row["name"], row["owner"]) == ("'=HYPERLINK(1)", "'@ada")
 
 

@@ -33,7 +33,7 @@ from leaderboard.verify import verify
 OFTEN = 10_000_000
 EASY = Settings(OFTEN, OFTEN, OFTEN, most_bytes=2**22, verify=False)
 EXAMPLES = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much,
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much,
                                                            HealthCheck.data_too_large])  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copied
 
 
-@settings(EXAMPLES, max_examples=150)
+@settings(EXAMPLES, max_examples=100)
 @given(data=st.data())
 def test_any_value_anywhere_is_told_or_harmless(
     whole: tuple[dict[str, Any], list[dict[str, Any]]], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -148,7 +148,7 @@ def test_any_value_anywhere_is_told_or_harmless(
         assert report.accuracy == card["claimed"]["accuracy"]
 
 
-@settings(EXAMPLES, max_examples=60)
+@settings(EXAMPLES, max_examples=25)
 @given(files=st.fixed_dictionaries({name: st.binary(max_size=200) for name in FILES}), pack=st.booleans())
 def test_any_bytes_are_refused_and_never_fail(
     files: dict[str, bytes], pack: bool, address: tuple[str, str, Store]

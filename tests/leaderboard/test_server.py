@@ -50,7 +50,14 @@ class Site:
 
 
 @pytest.fixture
-def site(store: Store) -> Iterator[Site]:
+def site(sqlite_store: Store) -> Iterator[Site]:
+    with served(sqlite_store, EASY) as url:
+        yield Site(sqlite_store, url, create_token(sqlite_store, "ada"))
+
+
+@pytest.fixture
+def both(store: Store) -> Iterator[Site]:
+    """A server on SQLite, and one on PostgreSQL."""
     with served(store, EASY) as url:
         yield Site(store, url, create_token(store, "ada"))
 
@@ -69,19 +76,19 @@ def bundle(folder: Path) -> dict[str, bytes]:
 # ---------------------------------------------------------------------- the whole way
 
 
-def test_hand_in_verify_and_read(site: Site, submissions: list[Path]) -> None:
-    identity, new = hand_in(submissions[0], site.url, site.token)
+def test_hand_in_verify_and_read(both: Site, submissions: list[Path]) -> None:
+    identity, new = hand_in(submissions[0], both.url, both.token)
     assert new
-    assert hand_in(submissions[0], site.url, site.token) == (identity, False)
-    with site.client() as client:
+    assert hand_in(submissions[0], both.url, both.token) == (identity, False)
+    with both.client() as client:
         (board,) = client.get("/api/v1/boards").json()
         assert (board["submissions"], board["ranked"]) == (1, 0)
-        site.store.verify(identity)
+        both.store.verify(identity)
         made = client.get(f"/api/v1/boards/{board['board']}").json()
         assert [entry["id"] for entry in made["entries"]] == [identity]
         _, rows = read(submissions[0])
         assert made["entries"][0]["accuracy"] == pytest.approx(sum(r["score"]["value"] for r in rows) / len(rows))
-        assert made == json.loads(json.dumps(Views(site.store).board(board["board"]).to_json()))
+        assert made == json.loads(json.dumps(Views(both.store).board(board["board"]).to_json()))
         for name, data in bundle(submissions[0]).items():
             assert client.get(f"/api/v1/submissions/{identity}/files/{name}").content == data
         found = client.get(f"/api/v1/submissions/{identity}").json()
@@ -117,14 +124,14 @@ def test_an_upload_is_its_owners_and_ends_with_finalize(site: Site, submissions:
     assert list((site.store.root / "uploads").iterdir()) == []
 
 
-def test_withdrawal_is_for_owners_and_maintainers(site: Site, submissions: list[Path]) -> None:
-    identity, _ = hand_in(submissions[0], site.url, site.token)
-    second, _ = hand_in(submissions[1], site.url, site.token)
-    site.store.verify(identity)
+def test_withdrawal_is_for_owners_and_maintainers(both: Site, submissions: list[Path]) -> None:
+    identity, _ = hand_in(submissions[0], both.url, both.token)
+    second, _ = hand_in(submissions[1], both.url, both.token)
+    both.store.verify(identity)
     said = {"reason": "a bug\u202e in it"}
-    with site.client(create_token(site.store, "bob")) as other:
+    with both.client(create_token(both.store, "bob")) as other:
         assert other.post(f"/api/v1/submissions/{identity}/withdraw", json=said).status_code == 403
-    with site.client() as mine:
+    with both.client() as mine:
         assert mine.post(f"/api/v1/submissions/{identity}/withdraw", json={"reason": ""}).status_code == 422
         assert mine.post(f"/api/v1/submissions/{identity}/withdraw", json=said).status_code == 200
         assert mine.get(f"/api/v1/submissions/{identity}").json()["card"] is None
@@ -133,7 +140,7 @@ def test_withdrawal_is_for_owners_and_maintainers(site: Site, submissions: list[
         assert "Withdrawn" in page
         assert "⟨U+202E⟩" in page
         assert mine.get(f"/submissions/{identity}/episodes").status_code == 200
-    with site.client(create_token(site.store, "eve", ["maintain"])) as maintainer:
+    with both.client(create_token(both.store, "eve", ["maintain"])) as maintainer:
         assert maintainer.post(f"/api/v1/submissions/{second}/withdraw", json=said).status_code == 200
 
 
@@ -176,16 +183,16 @@ def test_a_bucket_lets_its_rate_through_and_fills_again() -> None:
     assert [limit.wait("a") == 0 for _ in range(3)] == [True, True, False]
 
 
-def test_too_many_requests_are_told_when_to_come_again(store: Store) -> None:
+def test_too_many_requests_are_told_when_to_come_again(sqlite_store: Store) -> None:
     slow = Settings(read_rate=1000, write_rate=3, wrong_token_rate=2, verify=False)
-    with served(store, slow) as url, httpx.Client(base_url=url) as client:
+    with served(sqlite_store, slow) as url, httpx.Client(base_url=url) as client:
         wrong = [client.post("/api/v1/uploads", headers={"Authorization": "Bearer nope"}) for _ in range(4)]
         assert [each.status_code for each in wrong] == [401, 401, 429, 429]
-        headers = {"Authorization": f"Bearer {create_token(store, 'ada')}"}
+        headers = {"Authorization": f"Bearer {create_token(sqlite_store, 'ada')}"}
         made = [client.post("/api/v1/uploads", headers=headers) for _ in range(5)]
         assert [each.status_code for each in made] == [201, 201, 201, 429, 429]
         assert int(made[-1].headers["retry-after"]) >= 1
-    with served(store, Settings(read_rate=2, verify=False)) as url, httpx.Client(base_url=url) as client:
+    with served(sqlite_store, Settings(read_rate=2, verify=False)) as url, httpx.Client(base_url=url) as client:
         assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
 
 
@@ -262,8 +269,8 @@ def test_html_in_every_field_is_shown_as_text(site: Site, tmp_path: Path) -> Non
     assert sum("&lt;script&gt;" in page.text for page in pages) >= 5
 
 
-def test_paths_and_names_lead_nowhere(site: Site) -> None:
-    with site.client() as client:
+def test_paths_and_names_lead_nowhere(both: Site) -> None:
+    with both.client() as client:
         made = client.post("/api/v1/uploads").json()["upload"]
         for name in ("../evil", "..%2fevil", "%2e%2e/%2e%2e/evil", "run.py", "submission.json.part", "a" * 5000, "%00"):
             assert client.put(f"/api/v1/uploads/{made}/files/{name}", content=b"x").status_code in (404, 405, 422)
@@ -272,7 +279,7 @@ def test_paths_and_names_lead_nowhere(site: Site) -> None:
             assert client.get(f"/submissions/{identity}").status_code == 404
         assert client.get("/methods/%00").status_code == 404
         assert client.get("/boards/%00.csv").status_code == 404
-    files = [path for path in site.store.root.rglob("*") if path.is_file() and "sqlite" not in path.name]
+    files = [path for path in both.store.root.rglob("*") if path.is_file() and "sqlite" not in path.name]
     assert files == []
 
 
@@ -314,19 +321,19 @@ def test_bombs_are_refused_at_finalize_with_a_reason(site: Site, submissions: li
 # ---------------------------------------------------------------------- many at once, and a kill in between
 
 
-def test_fifty_clients_at_once_lose_nothing_and_double_nothing(site: Site, tmp_path: Path) -> None:
+def test_fifty_clients_at_once_lose_nothing_and_double_nothing(both: Site, tmp_path: Path) -> None:
     folders = []
     for place in range(25):
         make_submission(tmp_path / str(place), f"system {place}", seeds=1, questions=2, topology="1")
         folders.append(tmp_path / str(place))
     with ThreadPoolExecutor(50) as pool:
-        made = list(pool.map(lambda place: hand_in(folders[place % 25], site.url, site.token), range(50)))
+        made = list(pool.map(lambda place: hand_in(folders[place % 25], both.url, both.token), range(50)))
     assert sum(new for _, new in made) == 25
-    records = site.store.records()
+    records = both.store.records()
     assert {record.id for record in records} == {identity for identity, _ in made}
     assert len(records) == 25
-    assert all(site.store.files.whole(sha256) for record in records for sha256 in record.files.values())
-    assert list((site.store.root / "uploads").iterdir()) == []
+    assert all(both.store.files.whole(sha256) for record in records for sha256 in record.files.values())
+    assert list((both.store.root / "uploads").iterdir()) == []
 
 
 def test_a_kill_in_the_middle_loses_nothing_finalized_and_leaves_no_half(tmp_path: Path) -> None:
