@@ -83,10 +83,10 @@ COMPUTED = code(210, "a computed message is not what its rule gives")
 TOKENIZER = code(211, "the tokenizer is not the claimed one")
 LEAK = code(212, "an instruction or a computed message holds reference answers")
 METHOD = code(213, "the system is not what its method's name says")
-PARAMETERS = code(214, "the trainable parameters are not those of the artifacts")
 
 WEIGHTS = code(301, "the weights are not the claimed ones, or are not at hand")
 IMPROBABLE = code(302, "messages are not what the claimed weights would say")
 OTHERWISE = code(303, "asked again with the same seed, the system says something else")
+PARAMETERS = code(304, "the trainable parameters are not as many as the adapters have")
 
 HIDDEN = code(401, "the accuracy on hidden questions is below what was claimed")

@@ -59,6 +59,11 @@ def claimed_weights(
     except (NotAtHandError, NeuromasError) as error:
         report.notes["T3"] = str(error)[:500]
         return None
+    for seed, network in networks.items():
+        if network is not None and network.trainable_parameters != card.parameters.total:
+            told = f"seed {seed}: {network.trainable_parameters:,} trainable parameters, {card.parameters.total:,} told"
+            report.fault(codes.PARAMETERS, told)
+            return None
     found = {seed: network for seed, network in networks.items() if network is not None}
     return Weights(backbone, found, frozen=False) if len(found) == len(card.seeds) else None
 

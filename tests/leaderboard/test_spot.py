@@ -210,6 +210,14 @@ def test_greedy_messages_told_as_sampled_are_too_probable(compared: Path, tmp_pa
     assert "more probable" in told
 
 
+def test_fewer_parameters_than_the_adapters_have_are_told(compared: Path, tmp_path: Path) -> None:
+    def change(card: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        card["parameters"] = {"total": 100, "per_node": {}, "critic": 0}
+
+    report = spot(forge(packed(compared, "neuromas:1-1-1"), tmp_path / "forged", change), compared)
+    assert set(report.counts) == {"NM-E304"}
+
+
 def test_another_backbones_weights_are_told(compared: Path, tmp_path: Path) -> None:
     def change(card: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         card["backbone"]["weights_sha256"] = "0" * 64

@@ -22,6 +22,7 @@ from leaderboard.reading import Limits, file_hash, read_episodes, strict_json, s
 from leaderboard.submission import ARTIFACTS, CARD, EPISODES, FILES
 from leaderboard.verify import verify
 from neuromas_env.errors import UsageError
+from neuromas_env.registry import make_task
 
 SAID = {
     "authors": [{"name": "Ada"}],
@@ -100,6 +101,14 @@ def right(rows: list[dict[str, Any]]) -> None:
     wrong["score"].update(value=1.0, status="correct", flexible=1.0)
 
 
+def quote_questions(card: dict[str, Any]) -> None:
+    """Tell a node the questions, as for a list of their answers."""
+    node = next(iter(card["system"]["instructions"]))
+    task = make_task("chain")
+    asked = [task.question("test", index) for index in range(6)]
+    card["system"]["instructions"][node] += "".join(f"{each.prompt} = {each.answer}. " for each in asked)
+
+
 TAMPERED: dict[str, tuple[str, Change]] = {
     "another licence that is none": ("NM-E005", lambda card, rows: card.update(licence="")),
     "a field that does not exist": ("NM-E005", lambda card, rows: card.update(rank=1)),
@@ -149,6 +158,12 @@ REPLAYED: dict[str, tuple[str, Change]] = {
     "token ids of another text": ("NM-E207", lambda card, rows: call(rows)["token_ids"].__setitem__(0, 5)),
     "no token ids": ("NM-E208", lambda card, rows: call(rows).update(token_ids=None)),
     "a computed message changed": ("NM-E210", lambda card, rows: call(rows, free=True).update(text="= 1 2")),
+    "a message that could not be delivered": ("NM-E205", lambda card, rows: call(rows).update(text="x" * 90_000)),
+    "another answer that reads the same": (
+        "NM-E209",
+        lambda card, rows: rows[0].update(answer=rows[0]["answer"] + " "),
+    ),
+    "questions in an instruction": ("NM-E212", lambda card, rows: quote_questions(card)),
     "another tokenizer": ("NM-E211", lambda card, rows: card["backbone"].update(tokenizer_sha256="0" * 64)),
     "another method": ("NM-E213", lambda card, rows: card["system"].update(method="self-consistency@3")),
     "a method that is none": ("NM-E213", lambda card, rows: card["system"].update(method="oracle")),
