@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -10,15 +10,21 @@ import pytest
 from neuromas_env import UsageError, cli, run_episodes
 from neuromas_env.transcripts import TranscriptWriter
 
-COMMANDS = [
-    EntryPoint(name, f"neuromas_env.commands:{name}", "neuromas.commands") for name in ("tasks", "show")
-]  # fmt: skip
+COMMANDS = EntryPoints(
+    EntryPoint(name, f"neuromas_env.commands:{command}", group)
+    for name, command, group in (
+        ("tasks", "tasks", "neuromas.commands"),
+        ("show", "show", "neuromas.commands"),
+        ("page", "show", "neuromas.commands.write"),
+    )
+)
+"""Two commands, and one of a family: `neuromas write page`."""
 
 
 @pytest.fixture(autouse=True)
 def own_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of this package, installed or not."""
-    monkeypatch.setattr(cli, "entry_points", lambda group: [p for p in COMMANDS if p.group == group])
+    monkeypatch.setattr(cli, "entry_points", lambda **wanted: COMMANDS.select(**wanted))
     monkeypatch.setenv("COLUMNS", "200")
 
 
@@ -46,6 +52,22 @@ def test_help_lists_the_commands_without_importing_them(capsys, monkeypatch) -> 
         assert (code, err) == (0, "")
         assert "show   Draw a network and every message of its episodes, as one HTML page." in out
     assert "neuromas_env.commands" not in sys.modules
+
+
+def test_a_family_of_commands_has_help_of_its_own(capsys, transcript: Path) -> None:
+    code, out, _ = neuromas(capsys, "--help")
+    assert "write  page: see `neuromas write`" in out
+    for args in (("write",), ("write", "--help")):
+        code, out, err = neuromas(capsys, *args)
+        assert (code, err) == (0, "")
+        assert "neuromas write" in out
+        assert "page  Draw a network" in out
+        assert "tasks" not in out
+    assert neuromas(capsys, "write", "page", str(transcript))[0] == 0
+    code, _, err = neuromas(capsys, "write", "pgae")
+    assert code == 2
+    assert "did you mean page" in err
+    assert "write" in neuromas(capsys, "wirte")[2]
 
 
 def test_every_option_of_every_command_is_explained(capsys) -> None:
