@@ -75,7 +75,9 @@ def main() -> None:
     asked.add_argument("--submissions", type=int, default=1000)
     asked.add_argument("--questions", type=int, default=1000)
     asked.add_argument("--megabytes", type=int, default=1024)
-    asked.add_argument("--times", type=int, default=100)
+    asked.add_argument(
+        "--times", type=int, default=60, help="requests of each page; all together stay below the rate limit"
+    )
     asked.add_argument("--database")
     options = asked.parse_args()
     work = Path(tempfile.mkdtemp(prefix="neuromas-speed-"))
