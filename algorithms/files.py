@@ -47,7 +47,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in `folder` on disk, so that a file that was told as written is found after a crash."""
     if os.name == "posix":  # elsewhere folders cannot be opened, and renames are flushed by the file system
         _sync(folder)
 
@@ -66,9 +67,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
         for root, _, names in os.walk(partial):
             for name in names:
                 _sync(Path(root, name))
-            _sync_folder(Path(root))
+            sync_folder(Path(root))
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -105,7 +106,7 @@ def write_text(path: Path, text: str) -> None:
             with suppress(OSError):
                 partial.unlink()  # a full disk needs the room
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -81,10 +81,10 @@ SAMPLED_TOKENS = code(208, "the sampled tokens are not as many as told, or more 
 ANSWER = code(209, "the answer is not what the output node said")
 COMPUTED = code(210, "a computed message is not what its rule gives")
 TOKENIZER = code(211, "the tokenizer is not the claimed one")
-LEAK = code(212, "an instruction or a computed message holds reference answers")
+LEAK = code(212, "an instruction holds questions, and maybe their answers")
 METHOD = code(213, "the system is not what its method's name says")
 
-WEIGHTS = code(301, "the weights are not the claimed ones, or are not at hand")
+WEIGHTS = code(301, "the weights are not the claimed ones")
 IMPROBABLE = code(302, "messages are not what the claimed weights would say")
 OTHERWISE = code(303, "asked again with the same seed, the system says something else")
 PARAMETERS = code(304, "the trainable parameters are not as many as the adapters have")

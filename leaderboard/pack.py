@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import platform
 import subprocess
@@ -375,12 +374,3 @@ def make_artifacts(asked: Sequence[Asked], places: Mapping[str, str]) -> dict[st
                     }
                 )
     return {"files": files}
-
-
-def rows_as_bytes(rows: Sequence[EpisodeRow]) -> bytes:
-    """The content of `episodes.jsonl.gz`."""
-    buffer = io.BytesIO()
-    with _gzip(buffer) as packed:
-        for row in rows:
-            packed.write(json.dumps(row.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n")
-    return buffer.getvalue()

@@ -146,9 +146,7 @@ class Claim(Model):
     """What the submission says of itself; it is worked out again."""
 
     accuracy: Share
-    by_seed: dict[Annotated[str, StringConstraints(pattern=r"^\d{1,19}$")], Share] = Field(
-        min_length=1, max_length=1000
-    )
+    by_seed: dict[SeedText, Share] = Field(min_length=1, max_length=1000)
 
 
 class Submission(Model):

@@ -270,14 +270,20 @@ class Views:
             self._scores[key] = self.store.scores(record)
         return self._scores[key]
 
+    def values(self, key: str) -> dict[str, np.ndarray]:
+        """The values of the answers of all ranked submissions of a board, [S, Q], by id."""
+        _, records, entries = self._entries(key)
+        ranked = {entry.id for entry in entries}
+        found = {record.id: self.scores(record) for record in records if record.id in ranked}
+        return {identity: values_SQ for identity, values_SQ in found.items() if values_SQ is not None}
+
     def _ranked(self, key: str, track: str | None, tier: str) -> tuple[list[Entry], float | None]:
         """The lines of a track and tier with their standings, the best first, and what can be told apart."""
 
         def work() -> tuple[list[Entry], float | None]:
-            _, records, lines = self._entries(key)
-            entries = [e for e in lines if e.tier >= tier and track in (None, e.track)]
-            by_id = {record.id: record for record in records}
-            scores = [values for e in entries if (values := self.scores(by_id[e.id])) is not None]
+            entries = [e for e in self._entries(key)[2] if e.tier >= tier and track in (None, e.track)]
+            values = self.values(key)
+            scores = [values[e.id] for e in entries]
             made = standings(scores, [int(e.id[:15], 16) for e in entries])
             placed = [replace(e, standing=s) for e, s in zip(entries, made, strict=True)]
             return _sorted(placed, "accuracy"), detectable(scores)

@@ -67,8 +67,9 @@ GROUP = "neuromas.commands"
 def run(args: list[str], of: str = "") -> int:
     """Run one command (`of` another, where it is a subcommand's own) and return its exit code. Raises UsageError for an
     unknown command or a wrong option."""
-    commands = {point.name: point for point in entry_points(group=f"{GROUP}.{of}" if of else GROUP)}
-    families = {} if of else _families()
+    points = entry_points()
+    commands = {point.name: point for point in points.select(group=f"{GROUP}.{of}" if of else GROUP)}
+    families = {} if of else _families(points)
     if not args or args[0] in ("-h", "--help", "help"):
         print(overview(commands, families, of))
         return 0
@@ -86,10 +87,10 @@ def run(args: list[str], of: str = "") -> int:
     return call(commands[name].load(), options, prog=" ".join(filter(None, ["neuromas", of, name])))
 
 
-def _families() -> dict[str, list[str]]:
+def _families(points: Any) -> dict[str, list[str]]:  # of all groups; the class is another in Python 3.11 than later
     """Commands that have commands of their own, and which."""
-    groups = [group for group in entry_points().groups if group.startswith(f"{GROUP}.")]
-    return {group[len(GROUP) + 1 :]: sorted(entry_points(group=group).names) for group in sorted(groups)}
+    groups = [group for group in points.groups if group.startswith(f"{GROUP}.")]
+    return {group[len(GROUP) + 1 :]: sorted(points.select(group=group).names) for group in sorted(groups)}
 
 
 def call(command: Callable[..., Any], options: list[str], prog: str) -> int:

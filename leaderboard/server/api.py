@@ -15,7 +15,8 @@ from ..schemas import schema
 from ..store import Record
 from ..submission import EPISODES, FILES, MODELS
 from ..views import Views
-from .pages import asked
+from .limits import address
+from .pages import Asked
 from .tokens import Holder, holder_of
 
 router = APIRouter(prefix="/api/v1")
@@ -69,8 +70,7 @@ def holder(request: Request) -> Holder:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     found = holder_of(state.store, token.strip()) if kind.lower() == "bearer" else None
     if found is None:
-        host = request.client.host if request.client else "unknown"
-        if wait := state.wrong_token_rate.wait(host):
+        if wait := state.wrong_token_rate.wait(address(request)):
             raise HTTPException(429, "too many wrong tokens", {"Retry-After": str(int(wait) + 1)})
         raise HTTPException(401, "a valid token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
     if wait := state.write_rate.wait(found.id):
@@ -143,17 +143,9 @@ def boards(request: Request) -> list[dict[str, Any]]:
 
 
 @router.get("/boards/{key}", responses=ERRORS)
-def board(
-    request: Request,
-    key: str,
-    track: str | None = None,
-    tier: str = "T2",
-    sort: str = "accuracy",
-    method: str = "",
-    page: int = 1,
-) -> dict[str, Any]:
+def board(request: Request, key: str, query: Asked) -> dict[str, Any]:
     """One page of a board, with ranks, intervals and costs."""
-    made: dict[str, Any] = request.app.state.views.board(key, asked(track, tier, sort, method, page)).to_json()
+    made: dict[str, Any] = request.app.state.views.board(key, query).to_json()
     return made
 
 

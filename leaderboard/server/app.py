@@ -24,7 +24,7 @@ from ..site import Pages, ServerLinks
 from ..store import RefusedError, Store, UnknownSubmissionError
 from ..views import UnknownBoardError, Views
 from .api import router as api
-from .limits import RateLimit
+from .limits import RateLimit, address
 from .pages import router as pages
 from .uploads import TooLargeError, UnknownUploadError, Uploads
 from .verifier import Checking, Verifier
@@ -115,10 +115,6 @@ async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]
 
 def _coding(request: Request) -> str:
     return request.headers.get("transfer-encoding", "")
-
-
-def address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
 
 
 def told(request: Request, status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> Response:

@@ -7,7 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 
+from starlette.requests import Request
+
 MOST_REMEMBERED = 10_000
+
+
+def address(request: Request) -> str:
+    """Where a request comes from."""
+    return request.client.host if request.client else "unknown"
 
 
 class RateLimit:

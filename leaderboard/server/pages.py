@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from ..export import board_csv
 from ..site import Pages, ServerLinks
 from ..site.render import ASSETS
-from ..views import Query as Asked
-from ..views import Views
+from ..views import DEFAULT_TIER, Views
+from ..views import Query as BoardQuery
 
 LINKS = ServerLinks()
 HEX = r"^[0-9a-f]{64}$"
@@ -29,9 +29,14 @@ def views(request: Request) -> Views:
     return made
 
 
-def asked(track: str | None = None, tier: str = "T2", sort: str = "accuracy", method: str = "", page: int = 1) -> Asked:
+def asked(
+    track: str | None = None, tier: str = DEFAULT_TIER, sort: str = "accuracy", method: str = "", page: int = 1
+) -> BoardQuery:
     """What a board's address asks for. Raises UsageError."""
-    return Asked(track or None, tier, sort, method[:80], page)
+    return BoardQuery(track or None, tier, sort, method[:80], page)
+
+
+Asked = Annotated[BoardQuery, Depends(asked)]
 
 
 @router.get("/")
@@ -58,16 +63,8 @@ def board_as_json(request: Request, key: str) -> Response:
 
 
 @router.get("/boards/{key}")
-def board(
-    request: Request,
-    key: str,
-    track: str | None = None,
-    tier: str = "T2",
-    sort: str = "accuracy",
-    method: str = "",
-    page: int = 1,
-) -> str:
-    return pages(request).board(key, asked(track, tier, sort, method, page), LINKS)
+def board(request: Request, key: str, query: Asked) -> str:
+    return pages(request).board(key, query, LINKS)
 
 
 @router.get("/submissions/{identity}")

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, insert, select
 
 from neuromas_env.errors import UsageError
 
+from ..reading import ACCEPTED
 from ..store import Store, Submitted, now
 from ..store.tables import UploadTable
 from ..submission import ARTIFACTS, CARD, EPISODES
@@ -37,7 +38,11 @@ class Uploads:
         self.store = store
         self.root = store.root / "uploads"
         self.root.mkdir(exist_ok=True)
-        self.limits = {CARD: min(most_bytes, 4 * 2**20), EPISODES: most_bytes, ARTIFACTS: min(most_bytes, 8 * 2**20)}
+        self.limits = {
+            CARD: min(most_bytes, ACCEPTED.card),
+            EPISODES: min(most_bytes, ACCEPTED.compressed),
+            ARTIFACTS: min(most_bytes, ACCEPTED.artifacts),
+        }
 
     def create(self, owner: str) -> str:
         """A new upload; its id. Raises UsageError where the owner has too many open ones."""

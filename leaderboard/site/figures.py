@@ -49,28 +49,23 @@ def of_board(board: Board, views: Views, link: Links) -> list[str]:
     if not ranked:
         return []
     figures = [pareto([_mark(entry, getattr(entry, cost), link) for entry in ranked], title) for cost, title in COSTS]
-    records = {record.id: record for record in views.store.records(board.key)} if len(ranked) > 1 else {}
-    scores = {e.id: views.scores(records[e.id]) for e in ranked[: max(MOST_ROWS, MOST_CURVES) + 1] if e.id in records}
-    best = scores.get(ranked[0].id)
-    if best is not None:
+    if len(ranked) > 1:
+        scores, best = views.values(board.key), ranked[0]
         gaps = []
         for entry in ranked[1 : MOST_ROWS + 1]:
-            values_SQ = scores[entry.id]
-            if values_SQ is not None:
-                made = paired(values_SQ, best)
-                gaps.append(Gap(entry.name, made.mean, made.low, made.high, link.compare(entry.id, ranked[0].id)))
-        figures.append(forest(gaps, f"Less the best, {ranked[0].name}: points of accuracy, paired by question"))
-        curves = [(e.name, values.mean(axis=0)) for e in ranked[:MOST_CURVES] if (values := scores[e.id]) is not None]
+            made = paired(scores[entry.id], scores[best.id])
+            gaps.append(Gap(entry.name, made.mean, made.low, made.high, link.compare(entry.id, best.id)))
+        figures.append(forest(gaps, f"Less the best, {best.name}: points of accuracy, paired by question"))
+        curves = [(entry.name, scores[entry.id].mean(axis=0)) for entry in ranked[:MOST_CURVES]]
         figures.append(profile(curves))
     return figures
 
 
 def of_comparison(made: Comparison, views: Views) -> list[str]:
-    records = [views.store.record(entry.id) for entry in (made.first, made.second)]
-    scores = [views.scores(record) for record in records]
+    scores = views.values(made.board)
     gap = Gap(made.second.name, made.difference.mean, made.difference.low, made.difference.high)
     title = f"{made.first.name} less the other: points of accuracy, paired by question"
-    curves = [(e.name, s.mean(axis=0)) for e, s in zip((made.first, made.second), scores, strict=True) if s is not None]
+    curves = [(entry.name, scores[entry.id].mean(axis=0)) for entry in (made.first, made.second)]
     return [forest([gap], title), profile(curves)]
 
 

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from algorithms.files import sync_folder
+
 from ..reading import file_hash
 
 CHUNK = 1 << 20
@@ -40,7 +42,7 @@ class ContentFiles:
             else:
                 place.parent.mkdir(exist_ok=True)
                 os.replace(made, place)
-                _settle(place.parent)
+                sync_folder(place.parent)
         except BaseException:
             Path(made).unlink(missing_ok=True)
             raise
@@ -57,12 +59,3 @@ class ContentFiles:
         """Whether the file is there and its bytes are still those of its name."""
         place = self.path(sha256)
         return place.is_file() and file_hash(place) == sha256
-
-
-def _settle(folder: Path) -> None:
-    """Have the folder's entries on disk, so that a file that was told as stored is found after a crash."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

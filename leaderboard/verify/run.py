@@ -79,7 +79,7 @@ def verify(
     if upto >= "T3" and replaying is not None and card is not None and files is not None and not report.findings:
         weights = claimed_weights(card, replaying.topology, files, artifacts, report)
         if weights is not None:
-            spot = Spot(card, replaying.topology, replaying.task, replaying.questions, weights, report, secret)
+            spot = Spot(replaying, weights, report, secret)
             with (folder / EPISODES).open("rb") as stream:
                 spot.check([each for each in read_rows(stream, report, limits) if spot.wanted(each[1])])
             spotted = True

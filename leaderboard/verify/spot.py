@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING
 from neuromas_env.errors import NeuromasError
 from neuromas_env.node import Message, NodeRequest, Policy
 from neuromas_env.task import Question, Task
-from neuromas_env.topology import Topology
 
 from .. import findings as codes
-from ..submission import EpisodeRow, Submission
+from ..submission import EpisodeRow
 from .rebuilding import make_context, method_of
 from .replaying import Record, Replaying
 from .report import Report
@@ -96,20 +95,12 @@ class _At:
 class Spot:
     """The checks of one submission. `wanted` says which lines are to be given to `check`."""
 
-    def __init__(
-        self,
-        card: Submission,
-        topology: Topology,
-        task: Task,
-        questions: Sequence[Question],
-        weights: Weights,
-        report: Report,
-        secret: str = "",
-    ) -> None:
+    def __init__(self, replayed: Replaying, weights: Weights, report: Report, secret: str = "") -> None:
         from baselines.evaluate import BATCH
 
-        self.card, self.topology, self.task, self.questions = card, topology, task, questions
-        self.weights, self.report = weights, report
+        self.card, self.topology, self.task = replayed.card, replayed.topology, replayed.task
+        self.questions, self.weights, self.report = replayed.questions, weights, report
+        card, questions = self.card, self.questions
         rng = random.Random(hashlib.sha256(f"{report.submission_id} {secret}".encode()).digest())
         places = [(seed, index) for seed in card.seeds for index in range(len(questions))]
         self.looked_at = set(rng.sample(places, min(EPISODES, len(places))))

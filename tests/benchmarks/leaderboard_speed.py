@@ -21,9 +21,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from conftest import free_port
 from made import make_submission
-from serving import process
+from serving import free_port, process
 
 from leaderboard.server.tokens import create_token
 from leaderboard.store import Store, open_store

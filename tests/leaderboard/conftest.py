@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,8 +15,11 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("sqlalchemy")
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
 
 from made import make_submission
+from serving import free_port
 
 from leaderboard.store import Store, open_store
 
@@ -30,13 +32,6 @@ def submissions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for place, share in enumerate(shares):
         make_submission(root / str(place), f"system {place}", share, topology=("1", "1-1", "2-1")[place % 3])
     return [root / str(place) for place in range(len(shares))]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _postgres_programs(work: Path) -> Path | None:

@@ -18,6 +18,15 @@ from neuromas_env.topology import Topology
 from neuromas_env.transcripts import prompt_hash
 from neuromas_env.vector import VectorTextNetworkEnv
 
+SAID = {
+    "authors": [{"name": "Ada"}],
+    "licence": "CC-BY-4.0",
+    "attempts": 2,
+    "contamination": "none known",
+    "training_data": "questions of the training split",
+}
+"""What stands in a card of `neuromas leaderboard pack`."""
+
 QUESTIONS = 8
 ANSWERS = tuple(f"= {digit}" for digit in range(10))
 

@@ -21,9 +21,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from conftest import free_port
 from made import make_submission, read
-from serving import process, served
+from serving import free_port, process, served
 
 from leaderboard.client import hand_in
 from leaderboard.server import Settings

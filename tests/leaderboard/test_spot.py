@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("pydantic")
 
-from made import make_submission, read
+from made import SAID, make_submission, read
 
 from algorithms import Network
 from baselines.commands import compare
@@ -28,13 +28,6 @@ from neuromas_env.topology import Topology
 from neuromas_env.transcripts import prompt_hash
 from neuromas_env.vector import VectorTextNetworkEnv
 
-SAID = {
-    "authors": [{"name": "Ada"}],
-    "licence": "CC-BY-4.0",
-    "attempts": 1,
-    "contamination": "none known",
-    "training_data": "questions of the training split",
-}
 METHODS = (
     "neuromas:1-1-1",
     "untrained:1-1",

@@ -15,6 +15,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pydantic")
 
+from made import SAID
+
 from baselines.commands import compare
 from leaderboard.commands import pack, validate
 from leaderboard.findings import CODES, TIERS
@@ -24,13 +26,6 @@ from leaderboard.verify import verify
 from neuromas_env.errors import UsageError
 from neuromas_env.registry import make_task
 
-SAID = {
-    "authors": [{"name": "Ada"}],
-    "licence": "CC-BY-4.0",
-    "attempts": 2,
-    "contamination": "none known",
-    "training_data": "questions of the training split",
-}
 METHODS = "neuromas:1-1-1,direct,self-consistency@2,self-refine,debate,goa,supervisor"
 TINY = ("updates=2", "questions=2", "samples=2", "validation_questions=4", "rank=2")
 
