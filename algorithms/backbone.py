@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +27,8 @@ from transformers.utils import CONFIG_NAME, cached_file, logging
 from neuromas_env.errors import BackboneError
 
 from .attention import IMPLEMENTATION, Layout
+from .engines import Engine, make_engine
+from .engines.choose import TRANSFORMERS
 from .memory import keep_freed_memory
 from .recompute import Recomputed
 
@@ -91,6 +93,8 @@ class Backbone:
     revision: str
     targets: dict[str, RoutedLinear] = field(repr=False)
     router: Router = field(repr=False)
+    engine: Engine = field(default_factory=make_engine, repr=False)
+    """What samples for networks on this backbone."""
 
     @classmethod
     def wrap(cls, model: PreTrainedModel, tokenizer: Any, name: str, revision: str = "") -> Backbone:
@@ -260,12 +264,15 @@ def _quiet(local: bool) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu") -> Backbone:
+def load_backbone(
+    name: str = NANO, dtype: str = "float32", device: str = "cpu", engine: str = TRANSFORMERS
+) -> Backbone:
     """Load a backbone by name: "nano" or "nano-tree" (embedded), a local folder, or an id of the Hugging Face hub,
-    which a revision may follow ("Qwen/Qwen3-0.6B@c1899de").
+    which a revision may follow ("Qwen/Qwen3-0.6B@c1899de"). `engine` samples for networks on it (engines/).
 
-    Raises BackboneError, in one line, when it cannot be reached, read or used.
+    Raises BackboneError, in one line, when it cannot be reached, read or used, UsageError for an unknown engine.
     """
+    sampler = make_engine(engine, name)
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise BackboneError(f"unknown dtype {dtype!r}: float32, bfloat16 or float16")
     source, revision = str(EMBEDDED.get(name, name)), None
@@ -291,7 +298,8 @@ def load_backbone(name: str = NANO, dtype: str = "float32", device: str = "cpu")
             f"cannot load backbone {name!r} (known: {', '.join(map(repr, EMBEDDED))}, a folder with a Hugging Face "
             f"model, or a hub id that can be reached, with @REVISION if wanted): {reason}"
         ) from error
-    return Backbone.wrap(model, tokenizer, name if revision is None else source, _commit(source, revision))
+    backbone = Backbone.wrap(model, tokenizer, name if revision is None else source, _commit(source, revision))
+    return replace(backbone, engine=sampler)
 
 
 def _commit(source: str, revision: str | None) -> str:

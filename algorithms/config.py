@@ -15,6 +15,7 @@ from neuromas_env.errors import UsageError
 from neuromas_env.registry import make_task, typed_options
 from neuromas_env.task import Task
 
+from .engines.choose import TRANSFORMERS
 from .gates import Init, Opening
 from .lora import Variant
 from .schedule import Schedule
@@ -59,6 +60,8 @@ class TrainConfig:
     """Options of the credit assignment: normalize_by, replacement, orders, branching, discount."""
     backbone: str = "nano"
     """The frozen model that all nodes share: `nano` (embedded), a Hugging Face id (or ID@REVISION), or a folder."""
+    engine: Annotated[str, arg(metavar="NAME")] = TRANSFORMERS
+    """What samples messages: `transformers` (the loaded backbone), or `vllm`."""
     seed: int = 0
     """Decides the questions, the initial adapters and every sampled token."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None

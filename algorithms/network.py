@@ -20,7 +20,7 @@ from .gates import Gates
 from .lora import Variant
 from .packing import MicroBatch
 from .routing import Segment
-from .sampling import log_probabilities, sample
+from .sampling import log_probabilities
 
 FORMAT, VERSION = "neuromas-network", 3  # 2: targets and variant; 3: gates, where a network has any
 
@@ -28,12 +28,14 @@ FORMAT, VERSION = "neuromas-network", 3  # 2: targets and variant; 3: gates, whe
 class Network:
     """Nodes that share a backbone. With `adapters` None every node is the bare backbone (nothing is trainable).
 
-    `temperature` is that of `act`: 0 is greedy. `gates` close what is new in a grown network (growth.py).
+    `temperature` is that of `act`: 0 is greedy. `gates` close what is new in a grown network (growth.py). `engine`
+    samples what it says; without another, that of the backbone (engines/).
     """
 
     def __init__(self, topology: Topology, backbone: Backbone, adapters: StackedAdapters | None) -> None:
         self.topology, self.backbone, self.adapters = topology, backbone, adapters
         self.gates = Gates()
+        self.engine = backbone.engine
         self.temperature = 0.0
         self.seed = 0
 
@@ -78,33 +80,7 @@ class Network:
 
     def sample(self, requests: Sequence[NodeRequest], temperature: float = 1.0, seed: int = 0) -> list[Message]:
         """One message for every request, sampled together; the same seed and requests give the same messages."""
-        return self.gates.through(requests, lambda asked: self._sample(asked, temperature, seed))
-
-    def _sample(self, requests: Sequence[NodeRequest], temperature: float, seed: int) -> list[Message]:
-        """One call for every request."""
-        prompts = self.backbone.encode_requests(requests)
-        # Without adapters all nodes speak alike, so that they share prefixes too.
-        nodes = [0 if self.adapters is None else self.topology.index(request.agent) for request in requests]
-        sampled = sample(
-            self.backbone,
-            self.route,
-            nodes,
-            prompts,
-            [request.question_id for request in requests],
-            [request.max_tokens for request in requests],
-            temperature,
-            seed,
-        )
-        return [
-            Message(
-                self.backbone.decode(row.token_ids[:-1] if row.finish_reason == "stop" else row.token_ids),
-                row.token_ids,
-                row.logprobs,
-                tuple(prompt),
-                row.finish_reason,
-            )
-            for prompt, row in zip(prompts, sampled, strict=True)
-        ]
+        return self.gates.through(requests, lambda asked: self.engine.speak(self, asked, temperature, seed))
 
     def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor, list[int]]:
         """Log-probabilities [M, T] of a micro-batch's completion tokens (0 on padding), with gradients; their mask

@@ -36,7 +36,7 @@ def make_network(config: TrainConfig, backbone: Backbone | None = None) -> Netwo
 
 
 def make_backbone(config: TrainConfig) -> Backbone:
-    return load_backbone(config.backbone, dtype=config.dtype, device=resolve_device(config.device))
+    return load_backbone(config.backbone, config.dtype, resolve_device(config.device), config.engine)
 
 
 def resolve_topology(text: str) -> Topology:

@@ -46,11 +46,17 @@ def sample(
     seed: int = 0,
     share: bool = True,
     chunk_tokens: int | None = None,
+    *,
+    rows: Sequence[int] | None = None,
+    total: int = 0,
+    longest: int = 0,
 ) -> list[Sampled]:
     """Sample one completion for every prompt; temperature 0 takes the most likely token (log-probabilities at 1).
 
     `route(segments)` gives the adapters of a flat batch. Rows of equal node and group may share a prefix (with `share`
     off, none does). At most about `chunk_tokens` tokens are held at once, by default as many as fit into about 1 GiB.
+    Where the prompts are the `rows` of a batch of `total` whose longest message may have `longest` tokens, they are
+    answered as they are in that batch.
     Raises BackboneError for a prompt that the backbone cannot hold.
     """
     E = len(prompts)
@@ -59,25 +65,26 @@ def sample(
     limits = [max_new_tokens] * E if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if min(limits) < 1:
         raise ValueError(f"a message must be allowed at least 1 token, not {min(limits)}")
-    longest = max(map(len, prompts)) + max(limits)
-    if backbone.max_length is not None and longest > backbone.max_length:
+    most = max(map(len, prompts)) + max(limits)
+    if backbone.max_length is not None and most > backbone.max_length:
         raise BackboneError(
-            f"a prompt with its message takes up to {longest} tokens; "
+            f"a prompt with its message takes up to {most} tokens; "
             f"backbone {backbone.name!r} holds {backbone.max_length}"
         )
     chunk_tokens = chunk_limit(backbone) if chunk_tokens is None else chunk_tokens
     uniforms_ET = None
     if temperature > 0:
         generator = torch.Generator().manual_seed(seed)
-        uniforms_ET = torch.rand(E, max(limits), generator=generator, dtype=torch.float64)
+        uniforms_ET = torch.rand(total or E, longest or max(limits), generator=generator, dtype=torch.float64)
+        uniforms_ET = uniforms_ET if rows is None else uniforms_ET[list(rows)]
     members: dict[tuple[int, Hashable], list[int]] = {}
     for row, (node, group) in enumerate(zip(nodes, groups, strict=True)):
         members.setdefault((node, group if share else row), []).append(row)
-    blocks = [_block(key[0], rows, prompts) for key, rows in sorted(members.items(), key=lambda item: item[0][0])]
+    blocks = [_block(key[0], placed, prompts) for key, placed in sorted(members.items(), key=lambda item: item[0][0])]
     results: list[Sampled | None] = [None] * E
     start = held = 0
-    for stop, (block, rows) in enumerate(blocks):
-        keys = block.tokens + sum(limits[row] for _, row in rows)
+    for stop, (block, placed) in enumerate(blocks):
+        keys = block.tokens + sum(limits[row] for _, row in placed)
         if stop > start and held + keys > chunk_tokens:
             _run(backbone, route, blocks[start:stop], limits, temperature, uniforms_ET, results)
             start, held = stop, 0

@@ -93,6 +93,7 @@ def train(
             network = network_of(folder, config, backbone) if going_on else make_network(config, backbone)
         if network.adapters is None:
             raise UsageError("a network without adapters (rank 0) has nothing to train")
+        network.engine.check("training", adapters=True, logprobs=True, token_ids=True)
         branching = credit.tree(config.samples, network.topology)
         if branching is not None:
             leaves_of(branching, config.samples, network.topology)

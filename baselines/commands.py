@@ -23,6 +23,7 @@ Options = Annotated[dict[str, str] | None, arg(metavar="NAME VALUE ...")]
 Flag = Annotated[bool, FlagCreatePairsOff]
 Range = Annotated[str | None, arg(metavar="LOW-HIGH")]
 Number = Annotated[int | None, arg(metavar="N")]
+Engine = Annotated[str | None, arg(metavar="NAME")]
 
 
 def evaluate(
@@ -38,6 +39,7 @@ def evaluate(
     silence: Annotated[str | None, arg(metavar="NODE,NODE")] = None,
     wordings: File = None,
     backbone: Annotated[str | None, arg(metavar="NAME")] = None,
+    engine: Engine = None,
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs"),
     json: File = None,
     transcript: File = None,
@@ -60,6 +62,8 @@ def evaluate(
         silence: Nodes whose messages nobody hears, with commas between, such as node_0,node_1.
         wordings: A YAML or JSON file with instructions of your own: {METHOD: {INSTRUCTION: TEXT}}.
         backbone: The frozen model: nano, a Hugging Face id or a folder; without it, the run's own, or nano.
+        engine: What samples messages: transformers (the loaded backbone), vllm, vllm:URL, openai:URL (a server; the
+            backbone is then its name of the model), scripted:FILE.
         out: Where a method that trains keeps its run.
         json: Write the result to this file.
         transcript: Write every episode with all its messages to this .jsonl file.
@@ -70,7 +74,7 @@ def evaluate(
     from neuromas_env.topology import Topology
     from neuromas_env.transcripts import TranscriptWriter
 
-    from .compare import Comparison, check_writable, parse_silence, resolve_method
+    from .compare import Comparison, check_engine, check_writable, parse_silence, resolve_method
     from .evaluate import ask, choose_questions, make_row
     from .report import about, print_table, raised, scope
     from .results import aggregate, write_results
@@ -89,10 +93,16 @@ def evaluate(
         check_writable(out, folder=True)
     recorded = run.config if run else TrainConfig(task)
     seed = recorded.seed if seed is None else seed
-    loaded = load(backbone or recorded.backbone)
+    engine = engine or recorded.engine
+    loaded = load(backbone or recorded.backbone, recorded.dtype, engine)
     training = training_config(
-        problem, backbone or recorded.backbone, (), asked_as(data, difficulty, task_options, allow_code_execution)
+        problem,
+        backbone or recorded.backbone,
+        (),
+        asked_as(data, difficulty, task_options, allow_code_execution),
     )
+    check_engine([method], loaded)
+    training = dataclasses.replace(training, engine=engine)
     comparison = Comparison(problem, split, chosen, [method], [seed], loaded, training, out, wordings=worded)
     prepared = method.prepare(comparison.context(seed))
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
@@ -132,6 +142,7 @@ def compare(
     silence_layers: Flag = False,
     wordings: File = None,
     backbone: Annotated[str | None, arg(metavar="NAME")] = None,
+    engine: Engine = None,
     train: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = (),
     jobs: Number = None,
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None,
@@ -166,6 +177,8 @@ def compare(
         wordings: A YAML or JSON file with instructions of your own: {METHOD: {INSTRUCTION: TEXT}}.
         backbone: The frozen model: nano, a Hugging Face id or a folder; without it, nano. With --protocol, where the
             protocol's model lies on this machine.
+        engine: What samples messages: transformers, vllm, vllm:URL, openai:URL or scripted:FILE; without it,
+            transformers.
         train: Training options for all methods that train, such as updates=40 rank=4; see `neuromas train --help`.
         jobs: How many trainings, and then evaluations, run at once, each in a process; without it, one a CPU core.
         out: The folder of runs and results; without it, runs/compare-TASK, or runs/NAME for a protocol.
@@ -217,7 +230,9 @@ def compare(
         check_plot_path(plot)
     for path in filter(None, (json, plot, freeze)):
         check_writable(path)
-    plan, comparisons, added = prepare(plan, root, folder, backbone, allow_code_execution, jobs, alone=protocol is None)
+    plan, comparisons, added = prepare(
+        plan, root, folder, backbone, allow_code_execution, jobs, alone=protocol is None, engine=engine
+    )
     if freeze:
         write_text(freeze, plan.to_yaml())
         console.print(f"written: {freeze}", highlight=False)
@@ -276,7 +291,7 @@ def interruptible(console: Any) -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def load(backbone: str, dtype: str = "float32") -> Any:
+def load(backbone: str, dtype: str = "float32", engine: str = "transformers") -> Any:
     """The backbone, on one CPU thread: small models are slower on two. Raises BackboneError."""
     import torch
     from transformers.utils.logging import disable_progress_bar
@@ -286,7 +301,7 @@ def load(backbone: str, dtype: str = "float32") -> Any:
 
     torch.set_num_threads(1)
     disable_progress_bar()
-    return load_backbone(backbone, dtype, resolve_device("auto"))
+    return load_backbone(backbone, dtype, resolve_device("auto"), engine)
 
 
 def load_task(

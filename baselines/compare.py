@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from algorithms.engines.choose import TRANSFORMERS
 from algorithms.files import write_json
 from neuromas_env.errors import UnknownNameError, UsageError
 from neuromas_env.task import Question, Task
@@ -37,7 +38,7 @@ from .evaluate import ask, make_row
 from .neuromas import TrainedNetwork
 from .results import Outcomes, Row, aggregate
 from .self_consistency import SelfConsistency
-from .training import digest, run_method, slug
+from .training import TrainedMethod, digest, run_method, slug
 from .workers import do_all, train_all
 
 if TYPE_CHECKING:
@@ -121,6 +122,14 @@ def add_equal_budget(methods: Sequence[Method]) -> tuple[list[Method], bool]:
     if matched or not any(method.trained for method in methods):
         return list(methods), False
     return [*methods, make_method("self-consistency")], True
+
+
+def check_engine(methods: Sequence[Method], backbone: Backbone) -> None:
+    """Raise UsageError, naming the method, where it needs what the engine of `backbone` has not."""
+    for method in methods:
+        if method.trained:
+            untrained = not (isinstance(method, TrainedMethod) and method.run)
+            backbone.engine.check(f"method {str(method)!r}", adapters=True, logprobs=untrained, token_ids=untrained)
 
 
 def check_names(methods: Sequence[Method]) -> None:
@@ -251,7 +260,7 @@ class Job:
 
         training = self.comparison.training
         torch.set_num_threads(training.threads)
-        backbone = _loaded(training.backbone, training.dtype, training.device)
+        backbone = _loaded(training.backbone, training.dtype, training.device, training.engine)
         comparison = dataclasses.replace(self.comparison, backbone=backbone)
         if comparison.weights != self.weights:
             raise UsageError(f"{training.backbone} has other weights than the backbone that is compared")
@@ -260,12 +269,12 @@ class Job:
 
 
 @cache
-def _loaded(name: str, dtype: str, device: str) -> Backbone:
+def _loaded(name: str, dtype: str, device: str, engine: str) -> Backbone:
     """A backbone, loaded once a process."""
     from algorithms.backbone import load_backbone
     from algorithms.resolve import resolve_device
 
-    return load_backbone(name, dtype, resolve_device(device))
+    return load_backbone(name, dtype, resolve_device(device), engine)
 
 
 def _place(
@@ -283,6 +292,8 @@ def _place(
         "backbone": comparison.weights,
         "silence": list(silence),
     }
+    if comparison.training.engine != TRANSFORMERS:
+        key["engine"] = comparison.training.engine
     return comparison.out / "cells" / f"{cell_name(method, name, context.seed)}-{digest(key)}.json", key
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from algorithms.engines.choose import TRANSFORMERS
 from neuromas_env.errors import UsageError
 from neuromas_env.task import Task
 
@@ -20,7 +21,7 @@ from .commands import (
     row_details,
     training_config,
 )
-from .compare import Comparison, add_equal_budget, check_names, check_wordings, resolve_method
+from .compare import Comparison, add_equal_budget, check_engine, check_names, check_wordings, resolve_method
 from .evaluate import choose_questions
 from .protocol import FrozenTask, Protocol, check_frozen, frozen_backbone, frozen_task
 from .training import slug
@@ -58,7 +59,14 @@ def typed_protocol(
 
 
 def prepare(
-    plan: Protocol, root: Path, folder: Path, backbone: str | None, allowed: bool, jobs: int | None, alone: bool
+    plan: Protocol,
+    root: Path,
+    folder: Path,
+    backbone: str | None,
+    allowed: bool,
+    jobs: int | None,
+    alone: bool,
+    engine: str | None = None,
 ) -> tuple[Protocol, list[Comparison], bool]:
     """The protocol with all that it stands on, its comparisons, and whether self-consistency was added to them.
 
@@ -80,12 +88,14 @@ def prepare(
         name = backbone or plan.backbone.pinned
         typed = asked_as(data, given.difficulty, given.options, allowed)
         training = protocol_training(problem, name, {**plan.train, **given.train}, typed, plan.backbone.dtype)
+        training = dataclasses.replace(training, engine=engine or training.engine)
         if problem.max_message_tokens < own_limit:  # training makes a task of its own
             longest = min(training.max_tokens or own_limit, problem.max_message_tokens)
             training = dataclasses.replace(training, max_tokens=longest)
         asked.append((found, problem, questions, training, row_details(problem, given.split, questions, data,
                                                                        given.difficulty)))  # fmt: skip
-    loaded = load(backbone or plan.backbone.pinned, plan.backbone.dtype)
+    loaded = load(backbone or plan.backbone.pinned, plan.backbone.dtype, engine or TRANSFORMERS)
+    check_engine(chosen, loaded)
     frozen = frozen_backbone(plan.backbone, loaded)
     check_frozen(plan.backbone, frozen, f"backbone {loaded.name}")
     comparisons = [

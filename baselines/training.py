@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from algorithms.engines.choose import TRANSFORMERS
 from neuromas_env.errors import CheckpointError, TopologyError, UnknownNameError, UsageError
 from neuromas_env.topology import Topology
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 # What a comparison decides for all of its methods, and what is no single value.
 NOT_OPTIONS = frozenset(
     {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "parent", "device",
-     "dtype", "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard", "wandb",
-     "keep_checkpoints", "transcript_episodes"}
+     "dtype", "engine", "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard",
+     "wandb", "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
 
 GRAPH = "graph"
@@ -140,6 +141,8 @@ class TrainedMethod(Method):
 
         free = FREE_TO_CHANGE if config.parent else FREE_TO_CHANGE | OF_GROWTH
         settings = {name: value for name, value in config.to_json().items() if name not in free}
+        if config.engine == TRANSFORMERS:  # so that what was trained before there were others is found
+            del settings["engine"]
         if config.parent:
             settings["parent"] = Path(config.parent).name  # which has the settings of the parent in it
         algorithm = make_algorithm(config.algorithm, config.options)
