@@ -44,6 +44,7 @@ class Limits:
     ratio: int = 200
     line: int = 8 * 2**20
     lines: int = 10_000_000
+    faulty_lines: int = 100_000
 
 
 ACCEPTED = Limits()
@@ -252,11 +253,16 @@ def read_episodes(
     stream: BinaryIO, limits: Limits = ACCEPTED
 ) -> Iterator[tuple[int, EpisodeRow | None, list[Finding]]]:
     """Every line with its number from 1: the episode, or what is wrong with it. The last may be a fault of the file."""
-    number = 0
+    number = faulty = 0
     try:
         for number, line in enumerate(lines(stream, limits), start=1):
             row, found = read_model(line, EpisodeRow, EPISODES, number)
             yield number, row, found
+            faulty += row is None
+            if faulty > limits.faulty_lines:
+                raise TooMuchError(
+                    codes.SIZE, f"more than {limits.faulty_lines:,} faulty lines; the rest is not read"
+                )
     except TooMuchError as fault:
         yield number + 1, None, [fault.finding]
 

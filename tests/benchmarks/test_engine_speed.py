@@ -1,6 +1,6 @@
 """How fast the engine samples and trains, on the work of the yardsticks (see engine_speed.py), in one thread.
 
-    pytest tests/benchmarks --benchmark-enable --benchmark-only            sampling, training, and both in one step
+    pytest tests/benchmarks -n 0 --benchmark-enable --benchmark-only            sampling, training, and both in one step
     pytest tests/benchmarks/test_engine_speed.py -m slow -s                beside TRL's GRPOTrainer, if it is installed
 
 Rates are kept in `extra_info` of the JSON report (`--benchmark-json FILE`); the comparison prints its own. Nothing is

@@ -1,6 +1,6 @@
 """How fast the environment is when nothing is generated: scripted messages on 2-2-2-1, seven messages an episode.
 
-    pytest tests/benchmarks --benchmark-enable --benchmark-only
+    pytest tests/benchmarks -n 0 --benchmark-enable --benchmark-only
 
 The rate in episodes a second is kept in `extra_info` of the JSON report (`--benchmark-json FILE`). Nothing is asserted
 about time.

@@ -1,6 +1,6 @@
 """How fast procedural questions are drawn, on one core: endless training questions one by one, and whole finite splits.
 
-    pytest tests/benchmarks/test_generator_speed.py --benchmark-enable --benchmark-only
+    pytest tests/benchmarks/test_generator_speed.py -n 0 --benchmark-enable --benchmark-only
 
 A finite split keeps one draw in ten, for the others belong to other splits. The rate in questions a second is kept in
 `extra_info` of the JSON report (`--benchmark-json FILE`). Nothing is asserted about time.

@@ -1,6 +1,6 @@
 """What a call costs as networks grow (see network_size.py): that what is compared is the same work.
 
-    pytest tests/benchmarks/test_network_size.py --benchmark-enable --benchmark-only      one update, by topology
+    pytest tests/benchmarks/test_network_size.py -n 0 --benchmark-enable --benchmark-only      one update, by topology
     python tests/benchmarks/network_size.py                                                  the whole table
 
 Nothing is asserted about time.
