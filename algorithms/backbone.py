@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
-from neuromas_env.errors import BackboneError
+from neuromas_env.errors import BackboneError, UsageError
 
 from .attention import IMPLEMENTATION, Layout
 from .engines import Engine, make_engine
 from .engines.choose import TRANSFORMERS
+from .engines.openai import ChatServer, ServedModel
 from .memory import keep_freed_memory
 from .recompute import Recomputed
 
@@ -273,6 +274,10 @@ def load_backbone(
     Raises BackboneError, in one line, when it cannot be reached, read or used, UsageError for an unknown engine.
     """
     sampler = make_engine(engine, name)
+    if isinstance(sampler, ChatServer):
+        if name in EMBEDDED:
+            raise UsageError(f"engine 'openai' serves no {name!r}: --backbone takes the name that the server knows")
+        return cast(Backbone, ServedModel(name, sampler, sampler.url))
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise BackboneError(f"unknown dtype {dtype!r}: float32, bfloat16 or float16")
     source, revision = str(EMBEDDED.get(name, name)), None

@@ -9,6 +9,10 @@ class NotFiniteError(NeuromasError):
     """A loss or a gradient is infinite or not a number; nothing was stepped."""
 
 
+class EngineError(NeuromasError):
+    """An engine cannot go on. What was asked is neither answered nor counted."""
+
+
 class TrainingError(NeuromasError):
     """Training cannot go on. Everything before the update that failed is in the run folder."""
 

@@ -52,12 +52,14 @@ class Network:
     ) -> Network:
         """A network with fresh adapters, which speaks exactly like the backbone; with rank 0, without adapters.
 
-        `rank`, `alpha`, `targets` and `variant` are those of `lora.LoRA`, which raises UsageError for what it lacks.
+        `rank`, `alpha`, `targets` and `variant` are those of `lora.LoRA`, which raises UsageError for what it lacks, as
+        does an engine that speaks through no adapters.
         """
         topology = Topology.parse(topology) if isinstance(topology, str) else topology
         backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         adapters = None
         if rank:
+            backbone.engine.check("a network with adapters", adapters=True)
             adapters = StackedAdapters(backbone, topology.num_nodes, rank, alpha, seed, targets, variant)
         return cls(topology, backbone, adapters)
 

@@ -108,7 +108,7 @@ def evaluate(
     name = f"{method} ({', '.join(silenced)} silenced)" if silenced else str(method)
     writer = TranscriptWriter(transcript, method=name, seed=seed) if transcript else None
     console = Console(file=sys.stderr)
-    with console.status("asking") as status:
+    with interruptible(console), console.status("asking") as status:
         progress = lambda done: status.update(f"asked {done} of {len(chosen)} questions")  # noqa: E731
         outcomes, meter = ask(
             prepared, problem, split, len(chosen), silence=silenced, transcript=writer, progress=progress
@@ -123,8 +123,9 @@ def evaluate(
     if json:
         write_results(json, rows)
     print_table(rows, Console(), f"{about(row)}: {scope(rows)}")
-    for line in raised(rows, {name: [outcomes]}):
-        console.print(line, highlight=False, markup=False)
+    for line in (*raised(rows, {name: [outcomes]}), loaded.engine.summary()):
+        if line:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def compare(
@@ -279,14 +280,14 @@ def read_wordings(path: Path | None) -> dict[str, dict[str, str]]:
 @contextmanager
 def interruptible(console: Any) -> Iterator[None]:
     """Ctrl-C ends with a hint and exit code 130, a training that cannot go on with one line and exit code 1."""
-    from algorithms.errors import TrainingError
+    from algorithms.errors import EngineError, TrainingError
 
     try:
         yield
     except KeyboardInterrupt:
         console.print("neuromas: interrupted; the same command goes on from here", highlight=False)
         raise SystemExit(130) from None
-    except TrainingError as error:
+    except (TrainingError, EngineError) as error:
         console.print(f"neuromas: error: {error}", highlight=False, markup=False)
         raise SystemExit(1) from None
 

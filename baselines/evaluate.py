@@ -60,7 +60,7 @@ def ask(
 
     The messages of the nodes in `silence` reach nobody, but are made and metered. A question on which the system
     raises is wrong, marked in the outcomes with what was raised, and charged what was spent on it; the others go on.
-    Raises TrainingError where it does.
+    Raises TrainingError and EngineError where it does: a server that has gone answers nothing wrong.
     """
     meter, errors = Meter(), dict[int, str]()
     scores: list[Score] = []
@@ -85,7 +85,7 @@ def _ask_some(
 
     Only what is kept is metered: an attempt that was halved is made again, and that is none of the method's cost.
     """
-    from algorithms.errors import TrainingError
+    from algorithms.errors import EngineError, TrainingError
 
     spent, held = Meter(), _Held()
     try:
@@ -100,7 +100,7 @@ def _ask_some(
             transcript=held,
             silence=silence,
         )
-    except TrainingError:
+    except (TrainingError, EngineError):
         raise
     except Exception as error:
         if len(places) > 1:

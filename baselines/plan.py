@@ -109,7 +109,7 @@ def prepare(
             training,
             folder if alone else folder / slug(found.label),
             silence_layers=plan.silence_layers,
-            workers=jobs or default_jobs(training),
+            workers=1 if loaded.engine.one_process else jobs or default_jobs(training),
             details=details,
             wordings=plan.wordings,
         )

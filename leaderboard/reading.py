@@ -260,9 +260,7 @@ def read_episodes(
             yield number, row, found
             faulty += row is None
             if faulty > limits.faulty_lines:
-                raise TooMuchError(
-                    codes.SIZE, f"more than {limits.faulty_lines:,} faulty lines; the rest is not read"
-                )
+                raise TooMuchError(codes.SIZE, f"more than {limits.faulty_lines:,} faulty lines; the rest is not read")
     except TooMuchError as fault:
         yield number + 1, None, [fault.finding]
 

@@ -27,8 +27,8 @@ class Meter:
     def add(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.calls += message.calls
-            self.prompt_tokens += len(message.prompt_ids)
-            self.sampled_tokens += len(message.token_ids)
+            self.prompt_tokens += message.prompt_tokens
+            self.sampled_tokens += message.sampled_tokens
 
     def per_question(self, questions: int) -> dict[str, float]:
         """`calls`, `prompt_tokens` and `sampled_tokens`, each divided by the number of questions."""

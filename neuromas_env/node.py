@@ -77,14 +77,16 @@ class Message:
     prompt_ids: tuple[int, ...] = ()
     finish_reason: str = "stop"  # "stop": an end token; "length": cut at max_tokens; "scripted"
     calls: int = 1
+    counted: tuple[int, int] | None = None
+    """Prompt and sampled tokens as a server counts them, where it tells no ids."""
 
     @property
     def prompt_tokens(self) -> int:
-        return len(self.prompt_ids)
+        return len(self.prompt_ids) if self.counted is None else self.counted[0]
 
     @property
     def sampled_tokens(self) -> int:
-        return len(self.token_ids)
+        return len(self.token_ids) if self.counted is None else self.counted[1]
 
 
 @runtime_checkable

@@ -83,11 +83,17 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    one_process: ClassVar[bool] = False
+    """Whether only one process at a time may use it: a rate limit is kept by one, a GPU's memory is taken by one."""
 
     @abstractmethod
     def speak(self, network: Network, requests: Sequence[NodeRequest], temperature: float, seed: int) -> list[Message]:
         """One message for every request, in order. The same seed and requests give the same messages where the engine
         gives token ids; a server's word is its own."""
+
+    def summary(self) -> str:
+        """What is to be told of its use, in a line; nothing where its messages tell all."""
+        return ""
 
     def check(self, purpose: str, **needed: bool) -> None:
         """Raise UsageError where the engine lacks what `purpose` needs (see `Capabilities`)."""

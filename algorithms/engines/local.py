@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from neuromas_env.errors import UsageError
 
 from ..sampling import Sampled, sample
 from .base import PromptBatch, TokenEngine
+from .choose import check_options
 
 if TYPE_CHECKING:
     from ..network import Network
+
+
+def make(argument: str, model: str, options: dict[str, Any]) -> TransformersEngine:
+    check_options(TransformersEngine.name, options)
+    if argument:
+        raise UsageError(f"engine {TransformersEngine.name!r} takes nothing after ':', so not {argument!r}")
+    return TransformersEngine()
 
 
 class TransformersEngine(TokenEngine):
