@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -43,11 +44,11 @@ def train(
         print(estimate(config))
         return
     if grow is None:
-        print(summary(_trained(config, resume)))
+        tell(_trained(config, resume))
         return
     from .stages import parse_stages, stage_configs, train_stages
 
-    print(summary(train_stages(stage_configs(config, parse_stages(grow)), lambda stage: _trained(stage, resume))))
+    tell(train_stages(stage_configs(config, parse_stages(grow)), lambda stage: _trained(stage, resume)))
 
 
 def grow(
@@ -93,22 +94,36 @@ def grow(
         seed=old.seed if seed is None else seed,
         out=out or f"{run}-grown-{Path(to).stem if to.endswith('.json') else to.replace('/', '-')}",
     )
-    print(summary(_trained(config, resume)))
+    tell(_trained(config, resume))
 
 
 def _trained(config: TrainConfig, resume: bool) -> Run:
     """The finished run of `config`; what keeps it from finishing ends the command with one line."""
-    from .errors import TrainingError, TrainingStopped
+    from .errors import EngineError, TrainingError, TrainingStopped
     from .trainer import train as run_training
 
     try:
         return run_training(config, resume=resume, progress=True)
     except TrainingStopped as stopped:
-        print(f"neuromas: {stopped}", file=sys.stderr)
-        raise SystemExit(130) from None
-    except TrainingError as error:
-        print(f"neuromas: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        code, told = 130, str(stopped)
+    except (TrainingError, EngineError) as error:
+        code, told = 1, f"error: {error}"
+    except UsageError as error:
+        code, told = 2, f"error: {error}"
+    if first_process():
+        print(f"neuromas: {told}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def tell(run: Run) -> None:
+    """Say how a training ended: once, where several processes did it."""
+    if first_process():
+        print(summary(run))
+
+
+def first_process() -> bool:
+    """Whether this is the process that speaks, among those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def pretrain_nano(config: Annotated[PretrainConfig, tyro.conf.arg(name="")]) -> None:

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from .algorithm import Algorithm, FloatArray, Minibatch
+from .distributed import Team
 from .errors import NotFiniteError
 from .packing import MicroBatch, pack
 from .rollout import Rollout
@@ -34,6 +35,9 @@ from .rollout import Rollout
 if TYPE_CHECKING:
     from .network import Network
     from .optimizer import StackedAdam
+
+
+ALONE = Team()
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,15 @@ def backward(
     mask_truncated: bool = False,
     additions: Additions = Additions(),
     before: dict[int, Tensor] | None = None,
+    team: Team = ALONE,
 ) -> BackwardReport:
     """Add the gradients of the batch to the adapters.
 
     `advantages` are those of messages [Q, G, C] (see `Algorithm.assign`), or of episodes [Q, G]. Samples without
     advantage are left out of the passes but not out of the denominators (unless the algorithm does not count them):
     their terms are zero, so the gradient is that of the whole batch. `mask_truncated` leaves cut samples out of both.
-    `before` keeps the log-probabilities of the first of several passes, by sample, where `additions` truncates.
+    `before` keeps the log-probabilities of the first of several passes, by sample, where `additions` truncates. In a
+    `team`, each process computes the part of its own questions, and the sum is everybody's.
     """
     N, tokens_M, before = network.topology.num_nodes, rollout.tokens_M, {} if before is None else before
     advantages_M, counted_M = _by_message(algorithm, rollout, advantages)
@@ -109,10 +115,11 @@ def backward(
     trained = counted if everything else np.flatnonzero(counted_M & (advantages_M != 0.0))
     total, gap, tokens = 0.0, 0.0, 0.0
     sums_N: dict[str, FloatArray] = {}
-    chosen = [rollout.samples[index] for index in trained]
+    own = trained[team.own(rollout.episode_M[trained] // rollout.rewards_QG.shape[1])]
+    chosen = [rollout.samples[index] for index in own]
     for part in pack(chosen, micro_batch_tokens, whole=algorithm.whole_questions):
         logprobs_MT, entropy_MT, mask_MT, order = _forward(network, part, temperature, additions)
-        rows = trained[np.asarray(order, dtype=np.int64)]
+        rows = own[np.asarray(order, dtype=np.int64)]
         sampler_MT = _sampler_logprobs(rollout, rows, logprobs_MT)
         seen_MT = logprobs_MT.detach()
         old_MT, weighted_MT = sampler_MT, logprobs_MT
@@ -149,6 +156,13 @@ def backward(
         for name, values_MT in columns.items():
             values_M = (values_MT * mask_MT).sum(1).double().cpu().numpy()
             sums_N[name] = sums_N.get(name, np.zeros(N)) + sum_by_node(rows, values_M)
+    if team.size > 1:
+        assert network.adapters is not None
+        team.add(network.adapters.grad_NP)
+        parts = team.gather(((total, gap, tokens), sums_N))
+        total, gap, tokens = np.sum([numbers for numbers, _ in parts], axis=0).tolist()
+        names = dict.fromkeys(name for _, sums in parts for name in sums)
+        sums_N = {name: sum((sums.get(name, np.zeros(N)) for _, sums in parts), np.zeros(N)) for name in names}
     trained_tokens_N = np.maximum(1.0, sum_by_node(trained, tokens_M[trained]))
     statistics_N = {name: values_N / trained_tokens_N for name, values_N in sums_N.items()}
     return BackwardReport(total, trained, gap / tokens if tokens else 0.0, statistics_N)
@@ -214,6 +228,7 @@ def learn(
     epochs: int = 1,
     additions: Additions = Additions(),
     share: float = 1.0,
+    team: Team = ALONE,
 ) -> StepReport:
     """`epochs` steps on the whole batch, then one of what the algorithm trains beside the network, at `share` of its
     own learning rate. Nodes without a trained sample are not touched.
@@ -238,6 +253,7 @@ def learn(
                 mask_truncated=mask_truncated,
                 additions=additions,
                 before=before,
+                team=team,
             )
             reports.append(_step(network, optimizer, rollout, seen, learning_rate=learning_rate, clip=clip))
         fitted = algorithm.fit(rollout, share=share, micro_batch_tokens=micro_batch_tokens)

@@ -33,6 +33,7 @@ from .config import TrainConfig
 from .credit import Credit
 from .descent import carry_optimizer
 from .diagnostics import node_statistics
+from .distributed import Team, TogetherEngine
 from .errors import NotFiniteError, TrainingError, TrainingStopped
 from .experience import credited, play
 from .files import exclusive
@@ -70,11 +71,33 @@ def train(
     an object with its options) replace what `config` would make. `on_update` receives every row of metrics. Everything
     is checked before the folder is touched.
 
+    Started by torchrun, all processes train it together (distributed.py); the first one writes the run.
+
     Raises UsageError for what cannot be used, TrainingError where a loss is not finite or the
     run's files cannot be written, TrainingStopped on Ctrl-C.
     """
+    team = Team.join(config.device)
+    run_folder = config.folder
+    going_on = team.agree(lambda: check_free(run_folder, resume))
+    with team.folder(config, going_on) as own:
+        _train(own, going_on, team, task, backbone, network, algorithm, progress, on_update)
+        team.gather(None)  # the run is whole once the first process is done
+    return Run(run_folder)
+
+
+def _train(
+    config: TrainConfig,
+    going_on: bool,
+    team: Team,
+    task: Task | None,
+    backbone: Backbone | None,
+    network: Network | None,
+    algorithm: Algorithm | type[Algorithm] | None,
+    progress: bool,
+    on_update: Callable[[Row], None] | None,
+) -> None:
+    """`train` in one process of a team."""
     folder = config.folder
-    going_on = check_free(folder, resume)
     if isinstance(algorithm, type):
         algorithm = algorithm(algorithm.Config())
     if algorithm is None:
@@ -94,6 +117,8 @@ def train(
         if network.adapters is None:
             raise UsageError("a network without adapters (rank 0) has nothing to train")
         network.engine.check("training", adapters=True, logprobs=True, token_ids=True)
+        if team.size > 1:
+            network.engine = TogetherEngine(network.engine, team)
         branching = credit.tree(config.samples, network.topology)
         if branching is not None:
             leaves_of(branching, config.samples, network.topology)
@@ -106,9 +131,9 @@ def train(
         run = reopen_run(folder, record) if going_on else create_run(folder, record, network.topology.to_json())
         with exclusive(folder):
             clean(folder)
-            trainer = Trainer(config, task, levels, network, algorithm, credit, run, progress, on_update)
+            trainer = Trainer(config, task, levels, network, algorithm, credit, run, team, progress, on_update)
             with stopping_whole(run):
-                return trainer.train()
+                trainer.train()
     finally:
         torch.set_num_threads(threads)
 
@@ -141,12 +166,13 @@ class Trainer:
         algorithm: Algorithm,
         credit: Credit,
         run: Run,
+        team: Team,
         progress: bool,
         on_update: Callable[[Row], None] | None,
     ) -> None:
         self.config, self.task, self.levels, self.run = config, task, levels, run
-        self.algorithm, self.credit = algorithm, credit
-        self.progress, self.on_update = progress, on_update
+        self.algorithm, self.credit, self.team = algorithm, credit, team
+        self.progress, self.on_update = progress and team.first, on_update if team.first else None
         self.network = network
         self.state = TrainState(update=-1)
         curriculum = config.make_curriculum()
@@ -156,6 +182,7 @@ class Trainer:
             self.state = saved.state()
             self.state.finished = run.finished
             self.network = saved.network(network.backbone)
+            self.network.engine = network.engine
             algorithm.bind(self.network, seed=config.seed, learning_rate=config.learning_rate)
             algorithm.restore(self.state.algorithm)
             algorithm.load_tensors(saved.algorithm_tensors())
@@ -184,17 +211,17 @@ class Trainer:
             return max(0, state.update)
         return config.updates * min(1.0, state.spent.get("sampled_tokens", 0) / config.token_budget)
 
-    def train(self) -> Run:
+    def train(self) -> None:
         config, state = self.config, self.state
         if state.finished:
-            return self.run
+            return
         log = MetricsLog(self.run.folder, state.update, tensorboard=config.tensorboard, wandb=config.wandb)
         title = f"{self.task.name} {self.network.topology}"
         reporter = Reporter(title, config.updates, int(self.progress_made), enabled=self.progress)
         try:
             with StopRequest() as stop, reporter:
                 started, first = time.perf_counter(), self.progress_made
-                while not state.finished and not stop.asked:
+                while not state.finished and not self.team.any(stop.asked):
                     gates = self.network.gates
                     row, timings = self._untrained() if state.update < 0 else self._update(state.update + 1)
                     log.append(row, timings)
@@ -218,7 +245,6 @@ class Trainer:
             log.close()
         if not state.finished:
             raise TrainingStopped(f"stopped after update {state.update}; add --resume to go on ({self.run.folder})")
-        return self.run
 
     # ------------------------------------------------------------------ the parts of an update
 
@@ -254,6 +280,7 @@ class Trainer:
             epochs=config.epochs,
             additions=self.additions,
             share=share,
+            team=self.team,
         )
         network.gates = network.gates.drawn(None)
         learnt = time.perf_counter()
