@@ -35,6 +35,7 @@ FREE_TO_CHANGE = frozenset(
         "transcript_episodes",
         "tensorboard",
         "wandb",
+        "workers",  # they sample what this process would
     }
 )
 
@@ -174,6 +175,10 @@ class TrainConfig:
     """The number format of the frozen backbone."""
     threads: int = 1
     """CPU threads of torch."""
+    workers: Annotated[str | None, arg(metavar="ray:N")] = None
+    """Sample with N workers of a Ray cluster, that of RAY_ADDRESS or one started on this machine."""
+    staleness: int = 0
+    """Sample batches ahead, by adapters that are up to so many updates old, while workers would wait for learning."""
 
     def __post_init__(self) -> None:
         self._check("updates", self.updates >= (self.parent is None), "a whole number from 1, or 0 with a parent")
@@ -181,7 +186,8 @@ class TrainConfig:
                      "keep_checkpoints", "threads", "curriculum_window", "opening_updates"):  # fmt: skip
             self._check(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("warmup", "validation_questions", "transcript_episodes", "clip", "patience", "micro_batch_tokens",
-                     "entropy_bonus", "kl", "truncate", "format_reward", "length_cost", "silence_cost"):  # fmt: skip
+                     "entropy_bonus", "kl", "truncate", "format_reward", "length_cost", "silence_cost",
+                     "staleness"):  # fmt: skip
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("learning_rate", "temperature", "alpha"):
             self._check(name, 0 < getattr(self, name) <= 1e30, "more than 0, at most 1e30")

@@ -13,8 +13,10 @@ run writes the metrics of an uninterrupted one, byte for byte.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from neuromas_env.errors import UsageError
 from neuromas_env.task import Task
 from neuromas_env.transcripts import TranscriptWriter
 
+from .ahead import Ahead, snapshot
 from .algorithm import Algorithm, FloatArray, make_algorithm
 from .backbone import Backbone
 from .checkpoint import TrainState, clean, save_checkpoint
@@ -34,9 +37,11 @@ from .credit import Credit
 from .descent import carry_optimizer
 from .diagnostics import node_statistics
 from .distributed import Team, TogetherEngine
+from .engines import Engine
 from .errors import NotFiniteError, TrainingError, TrainingStopped
 from .experience import credited, play
 from .files import exclusive
+from .gates import Gates
 from .interrupt import StopRequest
 from .learner import Additions, StepReport, learn
 from .metrics import MetricsLog, Row, import_wandb
@@ -119,6 +124,9 @@ def _train(
         network.engine.check("training", adapters=True, logprobs=True, token_ids=True)
         if team.size > 1:
             network.engine = TogetherEngine(network.engine, team)
+        if config.workers:
+            network.engine = make_workers(config, network)
+        check_staleness(config, network.engine)
         branching = credit.tree(config.samples, network.topology)
         if branching is not None:
             leaves_of(branching, config.samples, network.topology)
@@ -136,6 +144,8 @@ def _train(
                 trainer.train()
     finally:
         torch.set_num_threads(threads)
+        if network is not None:
+            network.engine.close()
 
 
 def network_of(folder: Path, config: TrainConfig, backbone: Backbone | None) -> Network:
@@ -144,6 +154,21 @@ def network_of(folder: Path, config: TrainConfig, backbone: Backbone | None) -> 
     if config.parent is None or latest is None:
         return make_network(config, backbone)
     return latest.network(backbone if backbone is not None else make_backbone(config))
+
+
+def make_workers(config: TrainConfig, network: Network) -> Engine:
+    """The workers that `config` asks for."""
+    from .engines.ray_workers import RayEngine, parse_workers
+
+    return RayEngine(parse_workers(config.workers or ""), network, config)
+
+
+def check_staleness(config: TrainConfig, engine: Engine) -> None:
+    if config.staleness and not engine.remote:
+        raise UsageError(
+            f"--staleness {config.staleness} samples elsewhere while this process learns, and the engine "
+            f"{engine.name!r} samples here: give --workers ray:N too"
+        )
 
 
 def fitting_micro_batch(config: TrainConfig, task: Task, network: Network, algorithm: Algorithm) -> int:
@@ -193,6 +218,7 @@ class Trainer:
             saved.load_optimizer(self.optimizer)
         elif config.parent is not None:
             carry_optimizer(config, self.optimizer)
+        self.ahead = Ahead(config.staleness) if config.staleness else None
         self.validation_size = validation_size(task, config.validation_questions)
         self.micro_batch_tokens = config.micro_batch_tokens or int(run.record["micro_batch_tokens"])
         self.shaping = Shaping(
@@ -243,6 +269,8 @@ class Trainer:
             ) from None
         finally:
             log.close()
+            if self.ahead is not None:
+                self.ahead.end()
         if not state.finished:
             raise TrainingStopped(f"stopped after update {state.update}; add --resume to go on ({self.run.folder})")
 
@@ -259,7 +287,7 @@ class Trainer:
         config, network, curriculum = self.config, self.network, self.curriculum
         started = time.perf_counter()
         share = self._learning_rate_share()
-        network.gates = network.gates.opened(self._opening(update)).drawn(derive(config.seed, "gates", update))
+        network.gates = self._gates(update)
         meter = Meter(**self.state.spent)
         first, rollout = with_signal(lambda number: self._roll_out(update, number, meter), self.algorithm.resample)
         sampled, rolled_out = time.perf_counter(), meter.calls
@@ -301,6 +329,8 @@ class Trainer:
             "sampled_tokens": meter.sampled_tokens,
             "nodes": self._node_columns(rollout, rewards_QGC, report),
         }
+        if self.ahead is not None:
+            row["staleness"] = self.behind
         if meter.calls > rolled_out:
             row["credit_calls"] = meter.calls - rolled_out
         if rollout is not first:
@@ -319,6 +349,7 @@ class Trainer:
             "learn_seconds": learnt - credited,
             "validation_seconds": time.perf_counter() - learnt,
             "samples_per_second": len(rollout.samples) / (learnt - started),
+            **network.engine.notes(),
         }
         return row, timings
 
@@ -334,6 +365,10 @@ class Trainer:
             final=config.final_learning_rate,
         )
 
+    def _gates(self, update: int) -> Gates:
+        gates = self.network.gates.opened(self._opening(update))
+        return gates.drawn(derive(self.config.seed, "gates", update))
+
     def _opening(self, update: int) -> float:
         """How far what was grown is open in an update."""
         config = self.config
@@ -345,7 +380,25 @@ class Trainer:
         return self.levels[self.curriculum.level] if self.curriculum else self.task
 
     def _roll_out(self, update: int, number: int, meter: Meter) -> Rollout:
+        if self.ahead is not None and not number:
+            return self._sampled_ahead(self.ahead, update, meter)
         return play(self.config, self.network, self.trained_task, self.credit, update, meter, number=number)
+
+    def _sampled_ahead(self, ahead: Ahead, update: int, meter: Meter) -> Rollout:
+        """The batch of this update, while those of the next ones are begun with the network as it is now."""
+        config, network, task = self.config, snapshot(self.network), self.trained_task
+
+        def sample(coming: int, spent: Meter) -> Rollout:
+            asked = copy(network)
+            asked.gates = self._gates(coming)
+            return play(config, asked, task, self.credit, coming, spent)
+
+        ahead.begin(sample, update - 1, config.updates if config.token_budget is None else sys.maxsize)
+        rollout, spent, self.behind = ahead.take(update)
+        meter.calls += spent.calls
+        meter.prompt_tokens += spent.prompt_tokens
+        meter.sampled_tokens += spent.sampled_tokens
+        return rollout
 
     def _credit(self, update: int, rollout: Rollout, meter: Meter) -> FloatArray:
         """The reward [Q, G, C] of every message, from the reward of the answer, less what the message costs."""

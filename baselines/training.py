@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NOT_OPTIONS = frozenset(
     {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "parent", "device",
      "dtype", "engine", "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard",
-     "wandb", "keep_checkpoints", "transcript_episodes"}
+     "wandb", "workers", "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
 
 GRAPH = "graph"
@@ -141,8 +141,9 @@ class TrainedMethod(Method):
 
         free = FREE_TO_CHANGE if config.parent else FREE_TO_CHANGE | OF_GROWTH
         settings = {name: value for name, value in config.to_json().items() if name not in free}
-        if config.engine == TRANSFORMERS:  # so that what was trained before there were others is found
-            del settings["engine"]
+        for name, default in (("engine", TRANSFORMERS), ("staleness", 0)):
+            if settings[name] == default:  # so that what was trained before there were others is found
+                del settings[name]
         if config.parent:
             settings["parent"] = Path(config.parent).name  # which has the settings of the parent in it
         algorithm = make_algorithm(config.algorithm, config.options)

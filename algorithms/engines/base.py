@@ -91,6 +91,16 @@ class Engine(ABC):
         """One message for every request, in order. The same seed and requests give the same messages where the engine
         gives token ids; a server's word is its own."""
 
+    remote: ClassVar[bool] = False
+    """Whether it samples elsewhere, while this process computes something else on the backbone."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Give back what the engine holds elsewhere."""
+
+    def notes(self) -> dict[str, float]:
+        """Figures of its use for the timings of a run."""
+        return {}
+
     def summary(self) -> str:
         """What is to be told of its use, in a line; nothing where its messages tell all."""
         return ""
