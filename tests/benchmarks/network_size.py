@@ -3,8 +3,8 @@
     python tests/benchmarks/network_size.py [--model t1|nano] [--repeats 5] [--topologies 1 1-1-1 2-2-2-1 …]
 
 The work is the same at every node: 8 questions, 8 samples of each, so that a network of N nodes makes 64 N calls an
-update. `t1` is the random model of the yardsticks (see engine_speed.py) on a task of prompts of 48 tokens and messages
-of 16; `nano` is the embedded backbone on the task `chain`.
+update. `t1` is the random model of the yardsticks (algorithms/bench/work.py) on a task of prompts of 48 tokens and
+messages of 16; `nano` is the embedded backbone on the task `chain`.
 
 A call of a large network is not the call of one node: what a node hears makes its prompt longer, and differs between
 samples, so that it is not shared among them. Time a call therefore grows with the messages heard, on any engine. So
@@ -37,12 +37,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import engine_speed
 import numpy as np
 import torch
 
 from algorithms.algorithm import make_algorithm
 from algorithms.backbone import Backbone, Route, load_backbone
+from algorithms.bench.work import SHAPES, Work
 from algorithms.learner import learn
 from algorithms.network import Network
 from algorithms.optimizer import StackedAdam
@@ -55,6 +55,7 @@ WIDE = ("1-1-1", "2-2-2-1", "7-7-1/sparse2", "15-15-1/sparse2")
 DEEP = tuple("-".join(["1"] * nodes) for nodes in (7, 15, 31))
 FULL = ("7-7-1",)  # 15-15-1, where each node hears fifteen messages, takes minutes
 QUESTIONS, SAMPLES, MICRO_BATCH_TOKENS = 8, 8, 4096
+T1 = Work("t1")
 PLAIN = "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}"
 
 
@@ -62,13 +63,13 @@ class Words(Task):
     """Questions of random words of the tokenizer of engine_speed.py: with the position, prompts of 48 tokens."""
 
     name = "words"
-    max_message_tokens = engine_speed.NEW
+    max_message_tokens = T1.new
 
     def size(self, split: str) -> int | None:
         return None
 
     def question(self, split: str, index: int) -> Question:
-        words = np.random.default_rng(index).integers(3, engine_speed.VOCABULARY, engine_speed.PROMPT - 4)
+        words = np.random.default_rng(index).integers(3, SHAPES[T1.shape].vocabulary, T1.prompt - 4)
         return Question(f"words/{split}/{index}", " ".join(f"w{word}" for word in words), "w3")
 
     def parse(self, question: Question, text: str, *, strict: bool = True) -> str | None:
@@ -85,9 +86,9 @@ class OneAdapter(Network):
 def load(model: str) -> tuple[Backbone, Task]:
     if model == "nano":
         return load_backbone("nano"), make_task("chain")
-    tokenizer = engine_speed.tokenizer()
+    tokenizer = T1.tokenizer()
     tokenizer.chat_template = PLAIN
-    return Backbone.wrap(engine_speed.model(), tokenizer, "t1"), Words()
+    return Backbone.wrap(T1.model(), tokenizer, "t1"), Words()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How fast the engine samples and trains, on the work of the yardsticks (see engine_speed.py), in one thread.
+"""How fast the engine samples and trains, on the work of the yardsticks (algorithms/bench/work.py), in one thread.
 
     pytest tests/benchmarks -n 0 --benchmark-enable --benchmark-only            sampling, training, and both in one step
     pytest tests/benchmarks/test_engine_speed.py -m slow -s                beside TRL's GRPOTrainer, if it is installed
@@ -10,22 +10,22 @@ asserted about time.
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import engine_speed
 import pytest
 import torch
+
+from algorithms.bench.contest import alternate
+from algorithms.bench.contestants import ours, trl
+from algorithms.bench.work import Engine, Work
+
+WORK = Work("t1")
 
 
 @pytest.fixture
 def engine():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield engine_speed.Engine()
+    yield Engine(WORK)
     torch.set_num_threads(threads)
 
 
@@ -35,37 +35,28 @@ def rate(benchmark, name: str, count: int) -> None:
 
 
 def test_sampling(benchmark, engine) -> None:
-    rows, _, drawn = benchmark(engine.sample)
-    assert len(rows) == len(drawn) == engine_speed.QUESTIONS * engine_speed.SAMPLES
+    _, rows, _, drawn = benchmark(engine.sample)
+    assert len(rows) == len(drawn) == WORK.messages
     rate(benchmark, "tokens_per_second", sum(len(one.token_ids) for one in drawn))
 
 
 def test_training(benchmark, engine) -> None:
-    rows, groups, drawn = engine.sample()
+    nodes, rows, groups, drawn = engine.sample()
     before = engine.network.adapters.flat_NP.clone()
-    benchmark(engine.learn, rows, groups, drawn)
+    benchmark(engine.learn, nodes, rows, groups, drawn)
     assert not torch.equal(engine.network.adapters.flat_NP, before)
     rate(benchmark, "samples_per_second", len(rows))
 
 
 def test_one_step(benchmark, engine) -> None:
     benchmark(engine.step)
-    rate(benchmark, "samples_per_second", engine_speed.QUESTIONS * engine_speed.SAMPLES)
+    rate(benchmark, "samples_per_second", WORK.messages)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed")
 def test_beside_trl() -> None:
-    if importlib.util.find_spec("trl") is None:
-        pytest.skip("trl is not installed")
-    folder = Path(__file__).parent
-    paths = os.pathsep.join([str(folder), str(folder.parents[1])])
-    result = subprocess.run(
-        [sys.executable, str(folder / "engine_speed.py")],
-        env={**os.environ, **engine_speed.MALLOC, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    rates = json.loads(result.stdout.splitlines()[-1])
-    print(f"\nsamples a second, both sampling and training: {json.dumps(rates)}")
-    assert rates["engine"] > 0 < rates["trl"]
+    contestants = [ours(WORK), trl(WORK)]
+    alternate(contestants, steps=3)
+    assert [len(each.seconds) for each in contestants] == [4, 4]
+    print("\nmessages a second:", {each.name: round(each.per_second, 1) for each in contestants})

@@ -56,8 +56,8 @@ def test_the_one_node_engine_gets_the_same_calls_packed_in_the_same_way(loaded, 
 
 def test_the_prompts_are_those_of_the_yardstick(loaded) -> None:
     samples = network_size.Update("1", *loaded, questions=QUESTIONS).sample().samples
-    assert {len(sample.prompt_ids) for sample in samples} == {network_size.engine_speed.PROMPT}
-    assert max(len(sample.completion_ids) for sample in samples) == network_size.engine_speed.NEW
+    assert {len(sample.prompt_ids) for sample in samples} == {network_size.T1.prompt}
+    assert max(len(sample.completion_ids) for sample in samples) == network_size.T1.new
 
 
 def test_a_table_of_times_has_a_row_for_every_topology() -> None:

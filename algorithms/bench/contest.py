@@ -1,0 +1,156 @@
+"""Contestants: trainers that take turns, each in a process of its own, so that none hides another's memory.
+
+A process waits for the word before every step. Steps of all contestants alternate in one run, so that whatever else the
+machine does meets all of them alike; the first step of each is warm-up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import Any
+
+from neuromas_env.errors import NeuromasError
+
+from .work import Work
+
+
+class ContestError(NeuromasError):
+    """A contestant that failed, and why."""
+
+
+@dataclass
+class Turns:
+    """The contestant's side: `next()` waits for the word, and is told before each step and after the last one."""
+
+    connection: Connection
+    _started: float = field(default=0.0, repr=False)
+    _going: bool = field(default=False, repr=False)
+
+    def next(self) -> bool:
+        """Report the step that has ended, if one has, and wait; whether there is another step to do."""
+        if self._going:
+            self.connection.send(time.perf_counter() - self._started)
+        self._going = bool(self.connection.recv())
+        self._started = time.perf_counter()
+        return self._going
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held: of the GPU where it used one, else of main memory."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_reserved():
+        return int(torch.cuda.max_memory_reserved())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _take_part(contend: Callable[[Work, Turns], None], work: Work, threads: int, connection: Connection) -> None:
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    torch.set_num_threads(threads)
+    disable_progress_bar()
+    with open(os.devnull, "w") as nowhere:  # trainers print, some of them a line a step
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        connection.send("ready")
+        contend(work, Turns(connection))
+        connection.send(peak_memory())
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+@dataclass
+class Contestant:
+    """A trainer and what it did: seconds of every step, and the peak memory of its process in bytes."""
+
+    name: str
+    contend: Callable[[Work, Turns], None]
+    work: Work
+    environment: Mapping[str, str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    memory: int = 0
+    _process: Any = field(default=None, repr=False)
+    _connection: Connection | None = field(default=None, repr=False)
+
+    def start(self, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        before = {name: os.environ.get(name) for name in self.environment}
+        os.environ.update(self.environment)  # which a process can only be given at its start
+        try:
+            self._process = context.Process(
+                target=_take_part, args=(self.contend, self.work, threads, theirs), daemon=True
+            )
+            self._process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+        theirs.close()
+        self._hear()
+
+    def step(self) -> None:
+        assert self._connection is not None
+        self._connection.send(True)
+        self.seconds.append(self._hear())
+
+    def end(self) -> None:
+        assert self._connection is not None
+        self._connection.send(False)
+        self.memory = self._hear()
+        self._process.join(10)
+        self._process.terminate()
+
+    def _hear(self) -> Any:
+        assert self._connection is not None
+        try:
+            told = self._connection.recv()
+        except EOFError:
+            raise ContestError(f"{self.name} ended with exit code {self._process.exitcode}") from None
+        if isinstance(told, str) and told != "ready":
+            raise ContestError(f"{self.name} failed: {told}")
+        return told
+
+    @property
+    def per_second(self) -> float:
+        """Messages a second, by the median step; the first is warm-up."""
+        return self.work.messages / median(self.seconds[1:])
+
+
+def alternate(contestants: Sequence[Contestant], steps: int, threads: int = 1) -> None:
+    """Let all take `steps` steps and one before, in turns. Raises ContestError where one fails."""
+    started: list[Contestant] = []
+    try:
+        for contestant in contestants:
+            started.append(contestant)
+            contestant.start(threads)
+        for _ in range(steps + 1):
+            for contestant in contestants:
+                contestant.step()
+        for contestant in contestants:
+            contestant.end()
+    finally:
+        for contestant in started:
+            if contestant._process is not None:
+                contestant._process.kill()
+
+
+def ratio(ours: Contestant, theirs: Contestant) -> float:
+    """How many times as many messages a second, as the median over neighbouring steps."""
+    scale = ours.work.messages / theirs.work.messages
+    pairs = zip(ours.seconds[1:], theirs.seconds[1:], strict=True)
+    return scale * median(other / own for own, other in pairs)
