@@ -116,11 +116,12 @@ class Estimate:
     `credit_calls` are extra calls of credit assignment, counted in `calls`. `memory` holds bytes: of the frozen
     `backbone`; of `adapters` with gradients and optimizer; of the `merged` copies of weights; of the activations of a
     `training` pass of `pass_tokens`, the flat tokens of an update or as many as `micro_batch_tokens` allows; and of the
-    keys and values in `sampling`, which are gone before. What the program itself takes is not among them.
+    keys, values and passing tensors of `sampling`. What the program itself takes is not among them.
     `validation_seconds` are those of all validations. `measured` of `questions` questions were played.
     """
 
     title: str
+    device: str
     nodes: int
     parameters_per_node: int
     parameters: int
@@ -154,9 +155,12 @@ class Estimate:
 
     @property
     def peak_bytes(self) -> int:
+        """On a CPU, what sampling has freed is kept by the process beside what training takes (`keep_freed_memory`); a
+        GPU's memory serves one after the other."""
         memory = self.memory
         steady = memory["backbone"] + memory["adapters"] + memory["merged"]
-        return steady + max(memory["training"], memory["sampling"])
+        passing = memory["training"], memory["sampling"]
+        return steady + (sum(passing) if self.device == "cpu" else max(passing))
 
     def lines(self) -> list[str]:
         memory = {name: _bytes(size) for name, size in self.memory.items()}
@@ -178,7 +182,7 @@ class Estimate:
             f"{_duration(self.seconds)}",
             f"  memory        {_bytes(self.peak_bytes)}: backbone {memory['backbone']}, adapters and optimizer "
             f"{memory['adapters']}, merged weights {memory['merged']}, then a training pass of "
-            f"{self.pass_tokens:,} tokens {memory['training']}, or sampling {memory['sampling']}",
+            f"{self.pass_tokens:,} tokens {memory['training']}, sampling {memory['sampling']}",
             f"  measured on {self.measured} of {self.questions} questions, every message trained on; nothing was kept",
         ]
 
@@ -262,7 +266,7 @@ class _Measurement:
             "adapters": row_bytes * (4 if config.epochs == 1 else 7),
             "merged": _size(merged),
             "training": round(flat * per_token),
-            "sampling": self._cache_bytes(rollout, scale),
+            "sampling": self._sampling_bytes(rollout, scale),
         }
         # The calls of the rollout are known exactly; what credit asks for beside them depends on what was said.
         leaves_S = self._leaves()
@@ -277,6 +281,7 @@ class _Measurement:
         return Estimate(
             title=f"{self.task.id} by {network.topology}, {config.algorithm}, backbone {network.backbone.name} on "
             f"{network.backbone.device.type}",
+            device=network.backbone.device.type,
             nodes=adapters.num_nodes,
             parameters_per_node=adapters.parameters_per_node,
             parameters=network.trainable_parameters,
@@ -326,16 +331,23 @@ class _Measurement:
         branching = self.credit.tree(self.config.samples, topology)
         return [1] * topology.horizon if branching is None else leaves_of(branching, self.config.samples, topology)
 
-    def _cache_bytes(self, rollout: Rollout, scale: float) -> int:
-        """Keys and values of the step that holds most of them, as far as they are held at once."""
-        backbone, held = self.network.backbone, 0.0
+    def _sampling_bytes(self, rollout: Rollout, scale: float) -> int:
+        """Of the step that takes most: keys and values, as far as they are held at once, and with them the activations
+        of a layer over the prompts, or the distributions that tokens are drawn from, whichever is more."""
+        backbone, most = self.network.backbone, 0.0
+        config = backbone.model.config.get_text_config()
+        a_token = backbone.dtype.itemsize * (6 * config.hidden_size + 3 * config.intermediate_size)
+        a_row = config.vocab_size * 32  # the logits and their softmax in single, three more steps in double precision
         step_M = np.array([turn.request.step for turn in rollout.turns])
         longest = longest_message(self.config, self.trained)
         for step in range(rollout.topology.horizon):
             samples = [rollout.samples[row] for row in np.flatnonzero(step_M == step)]
             prompts = sum(map(_tokens, pack(samples))) - sum(len(sample.completion_ids) for sample in samples)
-            held = max(held, scale * (prompts + longest * len(samples)))
-        return round(min(held, chunk_limit(backbone)) * backbone.cache_bytes)
+            held = scale * (prompts + longest * len(samples))
+            share = min(1.0, chunk_limit(backbone) / held)
+            passing = max(scale * prompts * a_token, scale * len(samples) * a_row)
+            most = max(most, share * (held * backbone.cache_bytes + passing))
+        return round(most)
 
     def _validation_seconds(self, questions: int) -> float:
         """Of one validation."""
