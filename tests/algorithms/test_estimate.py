@@ -118,9 +118,7 @@ def test_memory_is_told_by_its_parts(config, backbone, all_questions):
     # 16 episodes of 4 questions at two nodes: 8 prefixes and 32 rests and messages of 5 tokens, once each.
     held = 16 * (60 + 5)
     model = backbone.model.config
-    passing = max(
-        held * 4 * (6 * config_of.hidden_size + 3 * config_of.intermediate_size), 16 * config_of.vocab_size * 32
-    )
+    passing = max(held * 4 * (6 * model.hidden_size + 3 * model.intermediate_size), 16 * model.vocab_size * 32)
     assert 16 * 5 * backbone.cache_bytes < said.memory["sampling"] < 2 * held * backbone.cache_bytes + passing
     assert said.peak_bytes == sum(said.memory.values())  # on a CPU, where sampling's is kept
     assert replace(said, device="cuda").peak_bytes < said.peak_bytes
