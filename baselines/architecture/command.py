@@ -15,11 +15,13 @@ from ..commands import Data, Flag, Options, Range
 Space = Literal["edges", "shape", "templates", "growth"]
 Algorithm = Literal["ppo", "a2c", "dqn", "reinforce", "ridge", "random"]
 
+DEFAULT_BUDGETS = {"edges": 800, "shape": 800, "templates": 800, "growth": 24}
+
 
 def search(
     task: Annotated[str, Positional, arg(metavar="TASK")],
     space: Space = "edges",
-    algorithm: Algorithm = "reinforce",
+    algorithm: Annotated[Algorithm | None, arg(metavar="NAME")] = None,
     evaluations: Annotated[int | None, arg(metavar="N")] = None,
     network: Annotated[Path | None, arg(metavar="RUN")] = None,
     base: Annotated[str | None, arg(metavar="TOPOLOGY")] = None,
@@ -56,7 +58,8 @@ def search(
         space: What is chosen: which edges of a base network are there, the shape of a layered one, one of several
             templates, or how a network grows while it trains.
         algorithm: Who chooses: PPO, A2C or DQN of stable-baselines3 (DQN where one choice is made at a time),
-            GPTSwarm's REINFORCE, ridge regression on random plans, or random search.
+            GPTSwarm's REINFORCE, ridge regression on random plans, or random search (ppo, a2c, dqn, reinforce,
+            ridge, random). Without it, what was best on planted problems at this budget.
         evaluations: The budget: 800 without it, and 24 stages with --space growth.
         network: A trained run that speaks at the nodes; the edges of its topology are searched. Without it, the frozen
             backbone speaks.
@@ -88,9 +91,12 @@ def search(
     from ..compare import check_writable
     from .folder import search_folder
     from .growth_setting import growth_setting
+    from .optimisers import best_known
     from .setting import Setting, topology_setting
 
     problem = load_task(task, data, difficulty, task_options, allow_code_execution)
+    budget = evaluations if evaluations is not None else DEFAULT_BUDGETS[space]
+    algorithm = algorithm or best_known(space, budget)
     folder = out or Path("runs") / f"search-{task}-{space}-{algorithm}-seed{seed}".replace("/", "-")
     check_writable(folder, folder=True)
     given: dict[str, Any] = {"price": price, "seed": seed, "backbone": backbone}
@@ -117,7 +123,6 @@ def search(
             held_out,
             **given,
         )
-    budget = evaluations if evaluations is not None else setting.default_budget
     setting.check(algorithm, budget)
     if floor and algorithm != "random":
         setting.check("random", budget)

@@ -7,7 +7,8 @@ not estimated: what is found is the network that it ends with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ class GrowthSetting(Setting):
     options: Mapping[str, Any]
     seed: int
     identity: dict[str, Any] = field(default_factory=dict)
-    default_budget: int = 24
 
     def problem(self, budget: int, path: Path | None = None) -> GrowthProblem:
         return GrowthProblem(self.trainer, self.token_budget, Ledger(budget, path), **self.options)
@@ -47,9 +47,9 @@ class GrowthSetting(Setting):
         curves, found = dict[str, Curve](), dict[str, dict[str, Any]]()
         for name in (algorithm, "random") if floor else (algorithm,):
             problem = self.problem(budget, folder / ("evaluations.jsonl" if name == algorithm else "random.jsonl"))
-            controller = search(name, problem, self.seed)
+            with closing(problem.ledger):
+                controller = search(name, problem, self.seed)
             curves[name] = Curve(problem.rewards(), problem.tokens())
-            problem.ledger.close()
             earned, path, accuracy = max(problem.episodes, key=lambda episode: episode[0])
             found[name] = {"return": earned, "accuracy": accuracy, "path": [each.to_json() for each in path],
                            "episodes": len(problem.episodes), "stages": len(curves[name].rewards_B),
@@ -90,14 +90,12 @@ def growth_setting(
     backbone: str | None,
 ) -> GrowthSetting:
     """The setting of a search for how to grow. Raises UsageError for a bad option, or stages without tokens."""
-    import dataclasses
-
     from ..commands import load, training_config
 
     if stage_tokens < 1:
         raise UsageError(f"--stage-tokens {stage_tokens}: a budget of at least 1 token is needed")
     loaded = load(backbone or "nano")
-    training = dataclasses.replace(training_config(task, loaded.pinned, tuple(train), asked), seed=seed)
+    training = replace(training_config(task, loaded.pinned, tuple(train), asked), seed=seed)
     if training.validation_questions < 1:
         raise UsageError("growth is rewarded by validation: validation_questions cannot be 0")
     options = {"start": start, "stages": stages, "price": price}

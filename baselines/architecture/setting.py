@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +38,6 @@ PACKAGES = ("neuromas", "gymnasium", "stable-baselines3", "torch", "numpy")
 class Setting(ABC):
     """What is searched. `identity` holds all that decides it, as JSON values."""
 
-    default_budget: int
     identity: dict[str, Any]
 
     @abstractmethod
@@ -63,7 +63,6 @@ class TopologySetting(Setting):
     layerwise: bool
     embedding: Embedding
     identity: dict[str, Any] = field(default_factory=dict)
-    default_budget: int = 800
 
     def problem(self, budget: int, path: Path | None = None) -> TopologyProblem:
         return TopologyProblem(
@@ -89,11 +88,11 @@ class TopologySetting(Setting):
         for name in (algorithm, "random") if floor else (algorithm,):
             problem = self.problem(budget, folder / ("evaluations.jsonl" if name == algorithm else "random.jsonl"))
             problem.layerwise = self.layerwise and name == algorithm
-            controller = search(name, problem, self.seed)
+            with closing(problem.ledger):
+                controller = search(name, problem, self.seed)
             found[name] = found_by(controller, problem, self.seed)
             worths[name] = worth(problem, self.judge, self.judged, found[name].topology)
             curves[name] = Curve(problem.rewards(), problem.tokens(), worths[name].reward, worths[name].tokens)
-            problem.ledger.close()
             if name == algorithm:
                 controller.save(folder)
         worths["largest"] = worth(self.problem(budget), self.judge, self.judged, self.space.largest)
