@@ -15,8 +15,8 @@ from algorithms.files import write_json
 from neuromas_env.errors import UsageError
 from neuromas_env.search import EdgeSpace, Played, Recorded, SearchSpace, ShapeSpace, TemplateSpace
 from neuromas_env.search.embedding import Embedding, hashed_words
-from neuromas_env.search.env import longest_answers, training_pool
 from neuromas_env.search.evaluation import Evaluator
+from neuromas_env.search.making import longest_answers, question_pool
 from neuromas_env.task import Question, Task, questions_hash
 from neuromas_env.topology import Topology
 
@@ -180,7 +180,7 @@ def topology_setting(
         chosen = _space(space, own or base or DEFAULT_BASE, width, rounds, templates)
         evaluator = Played(task, policy, base=own)
         judge = Played(task, policy, "validation", base=own)
-        questions, judged = training_pool(task), training_pool(task, "validation", held_out)
+        questions, judged = question_pool(task), question_pool(task, "validation", held_out)
     if embedding == "backbone":
         if loaded is None:
             raise UsageError("--embedding backbone: with --transcripts no backbone is loaded (accepted: words)")

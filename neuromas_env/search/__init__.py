@@ -8,9 +8,10 @@ it needs no torch: a search only needs somebody who speaks at the nodes.
 from __future__ import annotations
 
 from .embedding import Embedding, hashed_words
-from .env import TopologyEnv, growth_env, register_search_environments, topology_env
+from .env import TopologyEnv
 from .evaluation import Evaluation, Evaluator, Played, Recorded
 from .growth_env import GROWTH_ACTIONS, GrowthEnv, Stage, TrainStage
+from .making import growth_env, register_search_environments, topology_env
 from .spaces import SPACES, EdgeSpace, SearchSpace, ShapeSpace, TemplateSpace, space_from_json
 
 __all__ = [
