@@ -123,12 +123,11 @@ def search(
             held_out,
             **given,
         )
-    setting.check(algorithm, budget)
-    if floor and algorithm != "random":
-        setting.check("random", budget)
+    floor = floor and algorithm != "random"
+    setting.check(algorithm, budget, floor=floor)
     console = Console(file=sys.stderr, soft_wrap=True)
     identity = {**setting.identity, "algorithm": algorithm, "evaluations": budget, "price": price, "seed": seed}
     with search_folder(folder, identity), interruptible(console), console.status("searching"):
-        lines = setting.run(algorithm, budget, folder, floor=floor and algorithm != "random")
+        lines = setting.run(algorithm, budget, folder, floor=floor)
     print("\n".join(lines))
     print(f"written: {folder / 'topology.json'}, results.json, search.png, topologies.png")

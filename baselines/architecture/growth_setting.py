@@ -40,13 +40,16 @@ class GrowthSetting(Setting):
     def problem(self, budget: int, path: Path | None = None) -> GrowthProblem:
         return GrowthProblem(self.trainer, self.token_budget, Ledger(budget, path), **self.options)
 
-    def check(self, algorithm: str, budget: int) -> None:
-        check_search(algorithm, self.problem(budget))
+    def check(self, algorithm: str, budget: int, *, floor: bool) -> None:
+        for name in (algorithm, "random") if floor else (algorithm,):
+            check_search(name, self.problem(budget))
 
     def run(self, algorithm: str, budget: int, folder: Path, *, floor: bool) -> list[str]:
+        problems = {algorithm: self.problem(budget, folder / "evaluations.jsonl")}
+        if floor:
+            problems["random"] = self.problem(budget, folder / "random.jsonl")
         curves, found = dict[str, Curve](), dict[str, dict[str, Any]]()
-        for name in (algorithm, "random") if floor else (algorithm,):
-            problem = self.problem(budget, folder / ("evaluations.jsonl" if name == algorithm else "random.jsonl"))
+        for name, problem in problems.items():
             with closing(problem.ledger):
                 controller = search(name, problem, self.seed)
             curves[name] = Curve(problem.rewards(), problem.tokens())
@@ -56,7 +59,7 @@ class GrowthSetting(Setting):
                            "tokens": int(np.sum(curves[name].tokens_B))}  # fmt: skip
             if name == algorithm:
                 controller.save(folder)
-                best = sorted({(e[0], e[1], e[2]) for e in problem.episodes}, key=lambda e: -e[0])
+                best = sorted(dict.fromkeys(problem.episodes), key=lambda episode: -episode[0])  # ties: the first
         write_json(folder / "topology.json", topology_file(best[0][1][-1]))
         write_json(folder / "results.json", {**made_with(self.identity), "searches": found})
         title = f"{self.identity['task']}: growth searched by {algorithm}"

@@ -41,8 +41,9 @@ class Setting(ABC):
     identity: dict[str, Any]
 
     @abstractmethod
-    def check(self, algorithm: str, budget: int) -> None:
-        """Raise UsageError where the algorithm cannot search here, or not within the budget."""
+    def check(self, algorithm: str, budget: int, *, floor: bool) -> None:
+        """Raise UsageError where the algorithm (or random search as its floor) cannot search here, or not within the
+        budget."""
 
     @abstractmethod
     def run(self, algorithm: str, budget: int, folder: Path, *, floor: bool) -> list[str]:
@@ -64,7 +65,8 @@ class TopologySetting(Setting):
     embedding: Embedding
     identity: dict[str, Any] = field(default_factory=dict)
 
-    def problem(self, budget: int, path: Path | None = None) -> TopologyProblem:
+    def problem(self, budget: int, path: Path | None = None, *, whole: bool = False) -> TopologyProblem:
+        """What is searched; `whole` never builds layer by layer, for the floor."""
         return TopologyProblem(
             self.space,
             self.evaluator,
@@ -73,21 +75,21 @@ class TopologySetting(Setting):
             Ledger(budget, path),
             price=self.price,
             seed=self.seed,
-            layerwise=self.layerwise,
+            layerwise=self.layerwise and not whole,
             embedding=self.embedding,
         )
 
-    def check(self, algorithm: str, budget: int) -> None:
-        problem = self.problem(budget)
-        if algorithm == "random":  # the floor of a search that goes layer by layer chooses whole topologies
-            problem.layerwise = False
-        check_search(algorithm, problem)
+    def check(self, algorithm: str, budget: int, *, floor: bool) -> None:
+        check_search(algorithm, self.problem(budget))
+        if floor:
+            check_search("random", self.problem(budget, whole=True))
 
     def run(self, algorithm: str, budget: int, folder: Path, *, floor: bool) -> list[str]:
+        problems = {algorithm: self.problem(budget, folder / "evaluations.jsonl")}
+        if floor:
+            problems["random"] = self.problem(budget, folder / "random.jsonl", whole=True)
         curves, found, worths = dict[str, Curve](), dict[str, Found](), dict[str, Worth]()
-        for name in (algorithm, "random") if floor else (algorithm,):
-            problem = self.problem(budget, folder / ("evaluations.jsonl" if name == algorithm else "random.jsonl"))
-            problem.layerwise = self.layerwise and name == algorithm
+        for name, problem in problems.items():
             with closing(problem.ledger):
                 controller = search(name, problem, self.seed)
             found[name] = found_by(controller, problem, self.seed)

@@ -183,6 +183,7 @@ def test_the_topology_file_is_taken_by_train_grow_and_compare(
         ({"space": "shape", "width": 0}, "the space of shapes is empty"),
         ({"algorithm": "dqn"}, "dqn makes one choice"),
         ({"algorithm": "ridge", "layerwise": True}, "not layer by layer"),
+        ({"algorithm": "random", "layerwise": True}, "not layer by layer"),
         ({"price": -0.5}, "the price of tokens"),
         ({"held_out": 0}, "--held-out 0"),
         ({"network": Path("none"), "base": None}, "none is not a training run"),
