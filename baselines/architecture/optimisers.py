@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 from gymnasium.spaces import Discrete
 
 from neuromas_env.errors import UnknownNameError, UsageError
@@ -14,14 +16,19 @@ STEPWISE = ("ppo", "a2c", "dqn")
 """Those of stable-baselines3, which act step by step and see the question."""
 ALGORITHMS = (*STEPWISE, "reinforce", "ridge", "random")
 
-MANY = 1600
-"""Evaluations from which REINFORCE finds more than ridge regression: half way between the 800 and the 3,200 at which
-both were measured, by ratio."""
+BEST = {
+    "edges": {400: "ridge", 800: "ridge", 3200: "reinforce"},
+    "shape": {400: "reinforce", 800: "reinforce", 3200: "reinforce"},
+    "templates": {400: "ridge", 800: "ridge", 3200: "ridge"},
+    "growth": {24: "ppo", 48: "ppo", 96: "a2c"},
+}
+"""What attained most on planted problems, by space and evaluations (docs/results/search.md)."""
 
 
 def best_known(space: str, budget: int) -> str:
-    """The default: what attained most on planted problems with such a space and budget (docs/results/search.md)."""
-    return "reinforce" if budget >= MANY else "ridge"
+    """The default: what attained most on planted problems, at the budget nearest to this one by ratio."""
+    measured = BEST[space]
+    return measured[min(measured, key=lambda evaluations: abs(log(evaluations / max(budget, 1))))]
 
 
 def check_search(algorithm: str, problem: Problem) -> None:

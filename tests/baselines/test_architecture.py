@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.env_checker import check_env
 
 from baselines.architecture.coding import Coding
-from baselines.architecture.controller import load_controller
+from baselines.architecture.controller import PlanController, load_controller
 from baselines.architecture.ledger import BudgetSpentError, Ledger
 from baselines.architecture.optimisers import ALGORITHMS, STEPWISE, least, search
 from baselines.architecture.plans import ridge
@@ -321,6 +321,16 @@ def test_a_controller_that_was_saved_and_loaded_acts_alike(tmp_path: Path, algor
     (tmp_path / "controller.json").write_text("{}")
     with pytest.raises(CheckpointError, match="holds no controller"):
         load_controller(tmp_path)
+
+
+def test_a_plan_is_drawn_with_its_probabilities() -> None:
+    given = problem()
+    controller = PlanController([2] * 6, np.zeros(6), np.array([1, 0, 1, 0, 0.5, 1]))
+    drawn = [controller.choose(given, given.typical_D, np.random.default_rng(seed)) for seed in range(60)]
+    both = [given.build(np.array([1, 0, 1, 0, bit, 1])) for bit in (0, 1)]
+    assert {*drawn} == {*both}
+    assert 15 < drawn.count(both[0]) < 45
+    assert controller.choose(given, given.typical_D) == given.build(np.zeros(6))
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])

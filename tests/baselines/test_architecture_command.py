@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ import pytest
 from algorithms import Backbone, Network, TrainConfig, grow, train
 from algorithms.resolve import make_network
 from algorithms.run import Run
+from baselines.architecture import growth
 from baselines.architecture.command import search
 from baselines.architecture.growth import StageTrainer
 from baselines.architecture.ledger import Ledger
-from baselines.architecture.optimisers import best_known
+from baselines.architecture.optimisers import BEST, best_known
 from baselines.base import Context, make_method
 from baselines.training import read_topology
 from neuromas_env import Topology, UsageError, make_task, run_episodes
-from neuromas_env.search import GrowthEnv
+from neuromas_env.search import GrowthEnv, Stage
 from neuromas_env.transcripts import TranscriptWriter
 
 BASE = "1-1-1/all"
@@ -142,8 +144,24 @@ def test_a_stage_goes_on_from_the_best_network_before(
     *_, info = env.step(1)
     first, second = (trainer(env.path[:length]) for length in (1, 2))
     assert str(info["topology"]) == "2-1-1"
+    grown = Run(trainer.configs(env.path[:2])[1].folder)
+    assert [ancestor["topology"] for ancestor in grown.record["ancestors"]] == ["1-1-1"]
     assert second.before == first.accuracy  # it starts as its parent was
     assert first.tokens >= 40
+
+
+def test_a_stage_is_judged_as_its_best_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    validated = ((0, 0.2), (10, 0.7), (20, 0.5))
+
+    class Trained:
+        metrics = [{"update": update, "validation_accuracy": accuracy} for update, accuracy in validated]  # noqa: RUF012
+
+        def checkpoint(self, which: str) -> Any:
+            state = SimpleNamespace(spent={"sampled_tokens": 99})
+            return SimpleNamespace(update={"best": 10, "last": 20}[which], state=lambda: state)
+
+    monkeypatch.setattr(growth, "ensure_trained", lambda *given, **more: Trained())
+    assert StageTrainer(TrainConfig("coin"), 40, tmp_path)([Topology.parse("1-1")]) == Stage(0.2, 0.7, 99)
 
 
 def test_the_topology_file_is_taken_by_train_grow_and_compare(
@@ -192,7 +210,7 @@ def test_the_topology_file_is_taken_by_train_grow_and_compare(
         ({"space": "growth", "layerwise": True}, "--layerwise has no meaning"),
         ({"space": "growth", "stages": 1}, "nothing to decide"),
         ({"space": "growth", "stage_tokens": 0}, "--stage-tokens 0"),
-        ({"space": "growth", "evaluations": 2}, "impossible for ridge"),
+        ({"space": "growth", "evaluations": 2}, "impossible for ppo"),
         ({"space": "growth", "train": ("validation_questions=0",)}, "validation_questions"),
     ],
 )
@@ -212,4 +230,14 @@ def test_a_folder_of_something_else_is_left_alone(backbone_folder: Path, tmp_pat
 
 
 def test_the_default_is_what_was_best_on_planted_problems() -> None:
-    assert [best_known("edges", budget) for budget in (400, 800, 3200)] == ["ridge", "ridge", "reinforce"]
+    page = (Path(__file__).parents[2] / "docs" / "results" / "search.md").read_text(encoding="utf-8")
+    for space, measured in BEST.items():
+        head, _, *rows = page.partition(f"| {space}: share attained |")[2].partition("\n\n")[0].splitlines()
+        budgets = [int(cell.split()[0].replace(",", "")) for cell in head.strip(" |").split("|")]
+        shares = {
+            row.split("`")[1]: [float(cell.split()[0]) for cell in row.strip(" |").split("|")[1:]] for row in rows
+        }
+        for place, budget in enumerate(budgets):
+            assert shares[measured[budget]][place] == max(each[place] for each in shares.values())
+            assert best_known(space, budget) == measured[budget]
+    assert [best_known("edges", budget) for budget in (1, 1500, 1700, 10**6)] == ["ridge"] * 2 + ["reinforce"] * 2

@@ -1,6 +1,7 @@
 """Topologies found by a search on a trained network, against hand-made ones at equal training tokens.
 
     python tests/benchmarks/searched_topologies.py [--tasks chain,navigate] [--seeds 3] [--out FOLDER]
+    python tests/benchmarks/searched_topologies.py --optimisers ridge,reinforce,ppo,a2c,random
 
 For each task and seed:
 
@@ -9,6 +10,9 @@ For each task and seed:
 2. `neuromas search TASK --network RUN` searches its edges, with random search beside it.
 3. The topology found, and `1-1-1`, `2-2-1` and `2-2-2-1`, are each trained from scratch with the same token budget and
    asked the same held-out questions.
+
+With `--optimisers` the networks of step 1 are searched by each of these, and what they find is judged with that network
+on held-out questions, instead of being trained.
 
 Everything that is finished is kept, and the same command goes on. Differences are paired over seeds and questions, with
 the intervals of `neuromas compare`. What the first network and the search sampled comes on top for the topology found;
@@ -26,7 +30,7 @@ import numpy as np
 
 from algorithms.config import TrainConfig
 from algorithms.run import Run
-from baselines.architecture.command import search
+from baselines.architecture.command import Algorithm, search
 from baselines.base import make_method
 from baselines.commands import load, training_config
 from baselines.compare import Comparison, run_comparison
@@ -38,20 +42,26 @@ from neuromas_env import make_task
 BASE = "1-1-1-1-1/all"
 FIXED = ("1-1-1", "2-2-1", "2-2-2-1")
 FOUND = "found"
+HELD_OUT = 200
 QUESTIONS, VALIDATION = 8, 100
 """Questions in a batch, so that a small token budget still holds some updates, and at each validation."""
 
 
-def found_topology(task: str, seed: int, tokens: int, evaluations: int, out: Path) -> Path:
+def found_topology(
+    task: str, seed: int, tokens: int, evaluations: int, out: Path, algorithm: Algorithm | None = None
+) -> Path:
     """The folder of a finished search on a trained network."""
     config = TrainConfig(
         task, BASE, seed=seed, token_budget=tokens, message_dropout=0.3, questions=QUESTIONS,
         validation_questions=VALIDATION, tensorboard=False, out=str(out / f"whole-{task}-seed{seed}"),
     )  # fmt: skip
     ensure_trained(config, progress=False)
-    folder = out / f"search-{task}-seed{seed}"
+    folder = out / f"search-{task}-seed{seed}{f'-{algorithm}' if algorithm else ''}"
     if not (folder / "results.json").exists():
-        search(task, network=config.folder, evaluations=evaluations, seed=seed, out=folder)
+        search(
+            task, "edges", algorithm, evaluations, config.folder, seed=seed, floor=algorithm is None, held_out=HELD_OUT,
+            out=folder,
+        )  # fmt: skip
     return folder
 
 
@@ -89,6 +99,26 @@ def table(task: str, seeds: Sequence[dict[str, Outcomes]]) -> list[str]:
     return lines
 
 
+def by_optimiser(task: str, algorithms: Sequence[Algorithm], given: argparse.Namespace) -> list[str]:
+    """What each optimiser finds in the networks of all seeds: reward, accuracy and calls on held-out questions."""
+    lines = [f"\n| {task} | reward | each seed | accuracy % | calls | evaluations |", "|---|---|---|---|---|---|"]
+    for algorithm in (*algorithms, "largest"):
+        rows, spent = [], []
+        for seed in range(given.seeds):
+            asked = algorithms[0] if algorithm == "largest" else algorithm
+            folder = found_topology(task, seed, given.tokens, given.evaluations, given.out, asked)
+            result = json.loads((folder / "results.json").read_text())
+            rows.append(result["held_out"][algorithm])
+            spent.append(result["searches"][asked]["evaluations"] if algorithm != "largest" else 0)
+        mean = {name: np.mean([row[name] for row in rows]) for name in ("reward", "accuracy", "calls")}
+        each = " ".join(f"{row['reward']:.3f}" for row in rows)
+        lines.append(
+            f"| {algorithm} | {mean['reward']:.3f} | {each} | {100 * mean['accuracy']:.1f} | {mean['calls']:.1f} | "
+            f"{max(spent)} |"
+        )
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="chain,navigate")
@@ -96,9 +126,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=30_000)
     parser.add_argument("--evaluations", type=int, default=800)
     parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument("--optimisers")
     parser.add_argument("--out", type=Path, default=Path("runs/searched-topologies"))
     given = parser.parse_args()
     for task in given.tasks.split(","):
+        if given.optimisers:
+            print("\n".join(by_optimiser(task, given.optimisers.split(","), given)), flush=True)
+            continue
         asked, told = [], []
         for seed in range(given.seeds):
             folder = found_topology(task, seed, given.tokens, given.evaluations, given.out)
