@@ -96,8 +96,8 @@ def search(
 
     problem = load_task(task, data, difficulty, task_options, allow_code_execution)
     budget = evaluations if evaluations is not None else DEFAULT_BUDGETS[space]
-    algorithm = algorithm or best_known(space, budget)
-    folder = out or Path("runs") / f"search-{task}-{space}-{algorithm}-seed{seed}".replace("/", "-")
+    chosen: str = algorithm or best_known(space, budget)
+    folder = out or Path("runs") / f"search-{task}-{space}-{chosen}-seed{seed}".replace("/", "-")
     check_writable(folder, folder=True)
     given: dict[str, Any] = {"price": price, "seed": seed, "backbone": backbone}
     setting: Setting
@@ -123,11 +123,11 @@ def search(
             held_out,
             **given,
         )
-    floor = floor and algorithm != "random"
-    setting.check(algorithm, budget, floor=floor)
+    floor = floor and chosen != "random"
+    setting.check(chosen, budget, floor=floor)
     console = Console(file=sys.stderr, soft_wrap=True)
-    identity = {**setting.identity, "algorithm": algorithm, "evaluations": budget, "price": price, "seed": seed}
+    identity = {**setting.identity, "algorithm": chosen, "evaluations": budget, "price": price, "seed": seed}
     with search_folder(folder, identity), interruptible(console), console.status("searching"):
-        lines = setting.run(algorithm, budget, folder, floor=floor)
+        lines = setting.run(chosen, budget, folder, floor=floor)
     print("\n".join(lines))
     print(f"written: {folder / 'topology.json'}, results.json, search.png, topologies.png")
