@@ -20,6 +20,7 @@ from baselines.architecture.optimisers import BEST, best_known
 from baselines.base import Context, make_method
 from baselines.training import read_topology
 from neuromas_env import Topology, UsageError, make_task, run_episodes
+from neuromas_env.growth import renumbered
 from neuromas_env.search import GrowthEnv, Stage
 from neuromas_env.transcripts import TranscriptWriter
 
@@ -49,6 +50,7 @@ def test_a_search_leaves_its_files_and_says_what_it_found(
     assert found["evaluations"] == 12
     assert results["searches"]["random"]["evaluations"] <= 12
     topology = Topology.from_json(found["topology"])
+    assert read_topology(tmp_path / "s" / "topology.json") == renumbered(topology)
     batch = run_episodes(
         "coin", topology, Network.create("1", str(backbone_folder), rank=0), range(20), split="validation"
     )
