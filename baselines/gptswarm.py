@@ -32,6 +32,7 @@ from neuromas_env.node import Incoming, NodeRequest
 from neuromas_env.task import Question
 from neuromas_env.topology import Topology
 
+from .architecture.coding import Coding
 from .base import Context, MethodName, System, Wording
 from .search import SearchedMethod, Speak
 from .workflow import Node, workflow
@@ -39,20 +40,6 @@ from .workflow import Node, workflow
 AGENTS, ITERATIONS, BATCH, LEARNING_RATE = 10, 200, 4, 0.1
 THRESHOLD = 0.5
 TEMPERATURE = 0.2
-
-
-def probabilities(logits_K: np.ndarray) -> np.ndarray:
-    """The probability of each of K edges [K] from its log-odds."""
-    return 1 / (1 + np.exp(-logits_K))
-
-
-def policy_gradient(logits_K: np.ndarray, drawn_BK: np.ndarray, advantages_B: np.ndarray) -> np.ndarray:
-    """REINFORCE: the mean over B graphs of the advantage times the gradient of the graph's log-probability, [K].
-
-    An edge is drawn with probability p = sigmoid(logit), so the derivative of its log-probability is 1 − p where it
-    was drawn and −p where it was not.
-    """
-    return np.asarray((advantages_B[:, None] * (drawn_BK - probabilities(logits_K))).mean(axis=0))
 
 
 class GPTSwarm(SearchedMethod):
@@ -99,24 +86,18 @@ class GPTSwarm(SearchedMethod):
         return workflow(self.topology, nodes, context, speak)
 
     def search(self, context: Context, questions: list[Question], speak: Speak, meter: Meter) -> Any:
-        import torch
-
         from algorithms.seeds import derive
 
-        logits_K = torch.zeros(len(self.topology.edges), dtype=torch.float64)  # every edge has probability 0.5
-        optimizer = torch.optim.Adam([logits_K], lr=self.learning_rate)
-        rewards: list[float] = []
+        from .architecture.reinforce import ReinforcePolicy
+
+        policy = ReinforcePolicy(Coding(np.full(len(self.topology.edges), 2)), self.learning_rate)
         for iteration in range(self.iterations):
             rng = np.random.default_rng(derive(context.seed, "edges", iteration))
-            drawn_BK = rng.random((self.batch, len(logits_K))) < probabilities(logits_K.numpy())
+            drawn_BK = policy.draw(rng, self.batch)
             asked = questions[iteration * self.batch : (iteration + 1) * self.batch]
             batch = self.ask(context, self.graphs(context, drawn_BK, speak), asked, meter)
-            baseline = np.mean(rewards if rewards else batch.rewards_E)
-            rewards += batch.rewards_E.tolist()
-            gradient_K = policy_gradient(logits_K.numpy(), drawn_BK, batch.rewards_E - baseline)
-            logits_K.grad = -torch.from_numpy(gradient_K)  # the optimiser descends
-            optimizer.step()
-        return [round(float(p), 6) for p in probabilities(logits_K.numpy())]
+            policy.learn(drawn_BK, batch.rewards_E)
+        return [round(float(p), 6) for p in policy.probabilities_K]
 
     def build(self, context: Context, found: Any, speak: Speak) -> System:
         kept_K = np.array(found) > THRESHOLD

@@ -3,15 +3,17 @@
 `neuromas:TOPOLOGY` trains with the options of the comparison; any of them can be set for this method alone, and so can
 the options of its algorithm: `neuromas:2-2-1:learning_rate=2e-3:updates=120`. It is judged as the checkpoint that was
 best on the validation split, decoded greedily. `neuromas:1-1-1:run=FOLDER` is the network of a run that was trained
-before. The untrained network is the frozen backbone at every node: what is left of a network's gain when nothing is
+before. TOPOLOGY may be a .json file, such as `neuromas search` writes: `neuromas:runs/search/topology.json`. The
+untrained network is the frozen backbone at every node: what is left of a network's gain when nothing is
 learnt.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuromas_env.errors import TopologyError, UsageError
 from neuromas_env.topology import Topology
@@ -33,8 +35,10 @@ def named_topology(spec: MethodName) -> Topology:
         topology = run_topology(open_run(Path(spec.options["run"])))
         if spec.argument in (GRAPH, topology.name):
             return topology
+    from algorithms.resolve import resolve_topology
+
     try:
-        return Topology.parse(spec.argument or "")
+        return resolve_topology(spec.argument or "")
     except TopologyError as error:
         raise UsageError(f"method {str(spec)!r}: {error}") from None
 
@@ -52,7 +56,8 @@ class TrainedNetwork(TrainedMethod):
         return "neuromas:1-1-1"
 
     def own_config(self, training: TrainConfig, compared: TrainConfig) -> TrainConfig:
-        return dataclasses.replace(training, topology=str(self.topology))
+        named = self.spec.argument or ""
+        return dataclasses.replace(training, topology=named if named.endswith(".json") else str(self.topology))
 
 
 class UntrainedNetwork(Method):
@@ -71,6 +76,10 @@ class UntrainedNetwork(Method):
     @property
     def deterministic(self) -> bool:
         return True
+
+    def identity(self, context: Context) -> Mapping[str, Any]:
+        from_file = (self.spec.argument or "").endswith(".json")
+        return {"topology": self.topology.to_json()} if from_file else {}
 
     def prepare(self, context: Context) -> System:
         from algorithms import Network

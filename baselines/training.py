@@ -137,13 +137,15 @@ class TrainedMethod(Method):
         from algorithms.algorithm import make_algorithm
         from algorithms.config import FREE_TO_CHANGE, OF_GROWTH
         from algorithms.credit import Credit
-        from algorithms.resolve import training_splits
+        from algorithms.resolve import resolve_topology, training_splits
 
         free = FREE_TO_CHANGE if config.parent else FREE_TO_CHANGE | OF_GROWTH
         settings = {name: value for name, value in config.to_json().items() if name not in free}
         for name, default in (("engine", TRANSFORMERS), ("staleness", 0)):
             if settings[name] == default:  # so that what was trained before there were others is found
                 del settings[name]
+        if config.topology.endswith(".json"):
+            settings["topology"] = resolve_topology(config.topology).to_json()  # another graph is another run
         if config.parent:
             settings["parent"] = Path(config.parent).name  # which has the settings of the parent in it
         algorithm = make_algorithm(config.algorithm, config.options)

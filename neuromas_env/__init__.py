@@ -21,6 +21,7 @@ from .errors import (
 )
 from .node import Incoming, Message, NodeRequest, Policy, Position
 from .registry import make_task, register_environments, register_task, task_names
+from .search import register_search_environments
 from .spaces import UnicodeText
 from .task import SPLITS, Question, Score, Task
 from .topology import Topology
@@ -65,3 +66,4 @@ __all__ = [
 ]
 
 register_environments()
+register_search_environments()

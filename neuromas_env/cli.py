@@ -31,6 +31,7 @@ EXTRAS = {
     "matplotlib": "llm",
     **dict.fromkeys(("pydantic", "sqlalchemy", "alembic", "fastapi", "uvicorn", "jinja2", "httpx"), "leaderboard"),
     "datasets": "tasks",
+    "stable_baselines3": "sb3",
 }
 """Which extra brings an optional dependency."""
 

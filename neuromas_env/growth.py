@@ -4,6 +4,7 @@
     deepen    a new last hidden layer, between the old one and the output
     connect   an edge more
     prune, disconnect   take a node or an edge out again
+    restrict            keep only some of the edges, and the nodes whose words still reach the output
 
 Old nodes keep their ids, their places in `nodes`, their positions, and the slots of their messages: new edges take
 later slots. So nothing in an old node's prompt changes as long as what is new is silent. A new layer takes the place of
@@ -132,6 +133,45 @@ def prune(topology: Topology, node: str, relays: str | None = None) -> Topology:
     }  # fmt: skip
     schedule = [tuple(speaker for speaker in speakers if speaker != node) for speakers in topology.schedule]
     return _assembled(kept, edges, [speakers for speakers in schedule if speakers], topology.output)
+
+
+def restrict(topology: Topology, edges: Iterable[Edge]) -> Topology:
+    """Only these of its edges, and only the nodes from which the output can still be reached along them.
+
+    Nodes keep ids, order and positions, so that a network on `topology` can speak on the part. Raises TopologyError for
+    an edge that is not there.
+    """
+    kept = list(edges)
+    for edge in kept:
+        if edge not in topology.edges:
+            raise TopologyError(f"topology {topology} has no edge {edge[0]!r} → {edge[1]!r}")
+    useful = {topology.output}
+    for speakers in reversed(_layers(topology)[:-1]):
+        useful |= {sender for sender, receiver in kept if sender in speakers and receiver in useful}
+    positions = {
+        node: position
+        for node, position in zip(topology.nodes, topology.positions, strict=True)
+        if node in useful
+    }  # fmt: skip
+    schedule = [[speaker for speaker in speakers if speaker in useful] for speakers in topology.schedule]
+    heard = [edge for edge in topology.edges if edge in set(kept) and edge[1] in useful]
+    return _assembled(positions, heard, [speakers for speakers in schedule if speakers], topology.output)
+
+
+def renumbered(topology: Topology) -> Topology:
+    """The same graph as if it had been written down anew: nodes `node_0`, … by layer, each placed by its longest path.
+
+    A graph that a text spells is the topology of that text. Raises TopologyError for a graph that goes in rounds.
+    """
+    _layers(topology)
+    placed = Topology.from_edges(topology.nodes, topology.edges, topology.output)
+    names = {node: f"node_{number}" for number, node in enumerate(node for layer in placed.layers for node in layer)}
+    edges = sorted(
+        ((names[sender], names[receiver]) for sender, receiver in topology.edges),
+        key=lambda edge: (int(edge[1][5:]), int(edge[0][5:])),
+    )
+    plain = Topology.from_edges(names.values(), edges, names[topology.output])
+    return replace(plain, name=_spelling(plain) or plain.name)
 
 
 def grown(topology: Topology, to: str | Topology, *, relay: bool = True) -> Growth:

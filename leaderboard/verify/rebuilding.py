@@ -61,6 +61,16 @@ def method_of(card: Submission) -> Method:
     return make_method(str(dataclasses.replace(name, options=own)))
 
 
+def has_own_graph(card: Submission) -> bool:
+    """Whether the method is a network whose graph no name spells: that of a run, or of a file that is elsewhere. The
+    card has it."""
+    from baselines.base import MethodName
+    from baselines.training import GRAPH
+
+    argument = MethodName.parse(card.system.method).argument or ""
+    return argument == GRAPH or argument.endswith(".json")
+
+
 def rebuild(
     card: Submission,
     topology: Topology,
@@ -76,6 +86,9 @@ def rebuild(
     from baselines.self_consistency import Reader, SelfConsistency, vote
     from baselines.workflow import Node, Workflow, WorkflowMethod
 
+    if has_own_graph(card):
+        gates = Gates.from_json(card.system.gates, topology.nodes) if card.system.gates else Gates()
+        return Rebuilt(Gated(gates, speak(0.0)), None, None)
     method = method_of(card)
     context = make_context(card, task, questions, 0, tokens)
     if isinstance(method, SelfConsistency):
@@ -92,8 +105,7 @@ def rebuild(
         return Rebuilt(speak(0.0), None, None, whole=False)
     else:
         gates = Gates.from_json(card.system.gates, topology.nodes) if card.system.gates else Gates()
-        known = method.topology if method.spec.argument != "graph" else None
-        return Rebuilt(Gated(gates, speak(0.0)), known, None)
+        return Rebuilt(Gated(gates, speak(0.0)), method.topology, None)
     return Rebuilt(system.policy, system.topology, {n: text for n, text in system.instructions.items() if text})
 
 

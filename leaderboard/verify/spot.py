@@ -26,7 +26,7 @@ from neuromas_env.task import Question, Task
 
 from .. import findings as codes
 from ..submission import EpisodeRow
-from .rebuilding import make_context, method_of
+from .rebuilding import has_own_graph, make_context, method_of
 from .replaying import Record, Replaying
 from .report import Report
 from .weights import Weights
@@ -261,6 +261,7 @@ class Spot:
 
     def system(self, seed: int, questions: Sequence[Question] = ()) -> System | None:
         """The submission's system with the real weights, or None where the card does not say how it is put together."""
+        from algorithms import Network
         from algorithms.validation import GreedyPolicy
         from baselines.base import System
         from baselines.self_consistency import SelfConsistency
@@ -270,6 +271,9 @@ class Spot:
             network = weights.networks[seed]
             policy = GreedyPolicy(network, card.system.max_message_tokens)
             return System(self.topology, policy, card.system.instructions)
+        if has_own_graph(card):
+            untrained = Network.create(self.topology, weights.backbone, rank=0)
+            return System(self.topology, untrained, card.system.instructions)
         method = method_of(card)
         asked = [*self.questions, *questions]
         context = make_context(card, self.task, asked, seed, weights.backbone)

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 
 from algorithms.config import TrainConfig
+from baselines.architecture.coding import Coding
+from baselines.architecture.reinforce import policy_gradient
 from baselines.base import Context, make_method
-from baselines.gptswarm import GPTSwarm, policy_gradient, probabilities
+from baselines.gptswarm import GPTSwarm
 from neuromas_env import Message, Meter, NodeRequest, Question, Task, UsageError, run_episodes
 
 EDGES = [("node_0", "node_1"), ("node_0", "node_2"), ("node_1", "node_2")]
 EDGES += [(f"node_{agent}", "node_3") for agent in range(3)]
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Of edges, from their log-odds."""
+    return Coding(np.full(len(logits), 2)).probabilities(logits)
 
 
 class Wires(Task):
@@ -82,7 +89,7 @@ def log_probability(logits: Sequence[float], drawn: Sequence[int]) -> float:
 
 def test_the_gradient_is_that_of_the_log_probability() -> None:
     logits, drawn, advantages = [0.3, -1.2, 2.0], [[1, 0, 1], [0, 0, 1]], [0.75, -0.25]
-    gradient = policy_gradient(np.array(logits), np.array(drawn), np.array(advantages))
+    gradient = policy_gradient(probabilities(np.array(logits)), np.array(drawn), np.array(advantages))
     step = 1e-6
     for place in range(3):
         up, down = (list(logits) for _ in range(2))
@@ -94,7 +101,10 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
 
 def test_the_gradient_by_hand() -> None:
     # p = 1/2: a drawn edge gives +1/2, another −1/2; graphs of advantage 1 and −1
-    assert policy_gradient(np.zeros(2), np.array([[1, 0], [1, 1]]), np.array([1.0, -1.0])).tolist() == [0.0, -0.5]
+    assert policy_gradient(probabilities(np.zeros(2)), np.array([[1, 0], [1, 1]]), np.array([1.0, -1.0])).tolist() == [
+        0.0,
+        -0.5,
+    ]
     assert probabilities(np.array([0.0, np.log(3.0)])).tolist() == pytest.approx([0.5, 0.75])
 
 
