@@ -58,6 +58,11 @@ class AdapterVersions:
                 self._make(adapters, node)
         return {node: self._versions[self._contents[node]] for node in asked}
 
+    def clear(self) -> None:
+        """Forget all versions."""
+        for content in list(self._versions):
+            self._forget(content)
+
     def _make(self, adapters: StackedAdapters, node: int) -> None:
         content = self._contents[node]
         name = f"{self._folder.name}-{content}"
@@ -69,4 +74,4 @@ class AdapterVersions:
     def _forget(self, content: str) -> None:
         version = self._versions.pop(content)
         self._unload(version)
-        shutil.rmtree(version.path)
+        shutil.rmtree(version.path, ignore_errors=True)

@@ -70,7 +70,7 @@ class Room:
             return cls(model, dtype, 0, 0)
         rank = next((rank for rank in RANKS if rank >= adapters.rank), 0)
         if not rank:
-            raise UsageError(f"engine 'vllm' holds adapters up to rank {RANKS[-1]}, not {adapters.rank}")
+            raise EngineError(f"engine 'vllm' holds adapters up to rank {RANKS[-1]}, not {adapters.rank}")
         return cls(model, dtype, adapters.num_nodes, rank)
 
     def joined(self, other: Room | None) -> Room:
@@ -95,7 +95,7 @@ class VLLMEngine(TokenEngine):
         self._versions = AdapterVersions(load=lambda version: None, unload=self._unload)
 
     def sample(self, network: Network, batch: PromptBatch) -> list[Sampled]:
-        """Raises BackboneError for a backbone or a prompt that vLLM cannot serve."""
+        """Raises EngineError where vLLM cannot serve the network, BackboneError for a prompt that is too long."""
         if not len(batch):
             return []
         check_lengths(network.backbone, batch.prompts, batch.max_tokens)
@@ -107,25 +107,25 @@ class VLLMEngine(TokenEngine):
             node: LoRARequest(version.name, version.number, str(version.path))
             for node, version in self._versions.of(network, batch.nodes).items()
         }
-        settings = [
-            SamplingParams(
-                temperature=batch.temperature,
-                max_tokens=limit,
-                seed=seed,
-                logprobs=0,  # of the sampled token alone
-                stop_token_ids=list(network.backbone.eos_ids),
-                detokenize=False,
-            )
-            for limit, seed in zip(batch.max_tokens, batch.seeds, strict=True)
-        ]
         try:
+            settings = [
+                SamplingParams(
+                    temperature=batch.temperature,
+                    max_tokens=limit,
+                    seed=seed,
+                    logprobs=0,  # of the sampled token alone
+                    stop_token_ids=list(network.backbone.eos_ids),
+                    detokenize=False,
+                )
+                for limit, seed in zip(batch.max_tokens, batch.seeds, strict=True)
+            ]
             outputs = llm.generate(
                 [{"prompt_token_ids": prompt} for prompt in batch.prompts],
                 settings,
                 lora_request=[versions.get(node) for node in batch.nodes],
                 use_tqdm=False,
             )
-        except ValueError as error:  # a prompt that does not fit into what `cache` holds
+        except ValueError as error:  # a prompt that does not fit into what `cache` holds, a temperature above 2
             raise BackboneError(f"vllm cannot sample from backbone {network.backbone.name!r}: {_line(error)}") from None
         return [_read(output.outputs[0]) for output in outputs]
 
@@ -162,7 +162,7 @@ class VLLMEngine(TokenEngine):
                 **adapters,
             )
         except Exception as error:  # vLLM raises what its libraries raise
-            raise BackboneError(f"vllm cannot serve backbone {backbone.name!r}: {_line(error)}") from error
+            raise EngineError(f"vllm cannot serve backbone {backbone.name!r}: {_line(error)}") from error
 
     def _unload(self, version: Version) -> None:
         if self._llm is not None:
