@@ -7,11 +7,12 @@ path. So neither is ever used for two contents: both hold a hash of the content,
 from __future__ import annotations
 
 import shutil
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class AdapterVersions:
 
     def __init__(self, load: Callable[[Version], None], unload: Callable[[Version], None]) -> None:
         self._load, self._unload = load, unload
-        self._scratch = TemporaryDirectory(prefix="neuromas-")
-        self._folder = Path(self._scratch.name)
+        self._folder = Path(mkdtemp(prefix="neuromas-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._numbers = count(1)
         self._contents: dict[int, str] = {}  # by node
         self._versions: dict[str, Version] = {}  # by content, which several nodes may have
