@@ -133,8 +133,9 @@ class VLLMEngine(TokenEngine):
         """vLLM with room for `network`; it is started again where what it was started for is too small."""
         room = Room.of(network).joined(self._room)
         if room != self._room:
-            self._room, self._llm = None, None
-            gc.collect()  # the memory of the one before is needed
+            if self._llm is not None:
+                self._room, self._llm = None, None
+                gc.collect()  # its memory is needed
             self._llm = self._start(network, room)
             self._room = room
         return self._llm
