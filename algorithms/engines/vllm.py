@@ -127,6 +127,9 @@ class VLLMEngine(TokenEngine):
             )
         except ValueError as error:  # a prompt that does not fit into what `cache` holds, a temperature above 2
             raise BackboneError(f"vllm cannot sample from backbone {network.backbone.name!r}: {_line(error)}") from None
+        except Exception as error:  # it cannot be used after that; an unsupported head size is found out only here
+            self._room, self._llm = None, None
+            raise EngineError(f"vllm cannot serve backbone {network.backbone.name!r}: {_line(error)}") from error
         return [_read(output.outputs[0]) for output in outputs]
 
     def _started(self, network: Network) -> Any:

@@ -1,14 +1,22 @@
 """The engine `vllm` with the real vLLM, where it is installed (`examples/vllm_cpu.sh` makes an environment for it)."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 
+import httpx
 import oracle
 import pytest
 import tiny_models
 import torch
 
 from algorithms import Network, load_backbone
+from algorithms.backbone import EMBEDDED
 from algorithms.engines import PromptBatch, make_engine
 from algorithms.engines.adapter_versions import AdapterVersions, Version
 from algorithms.errors import EngineError
@@ -25,6 +33,33 @@ SMALL = "vllm:cache=0.25"
 @pytest.fixture(scope="module")
 def backbone():
     return load_backbone("nano", engine=SMALL)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The address of a vLLM server in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = (
+        f"-m vllm.entrypoints.openai.api_server --model {EMBEDDED['nano']} --host 127.0.0.1 --port {port} "
+        "--dtype float32 --enforce-eager --enable-lora --max-loras 3 --max-lora-rank 8 "
+        f"--logprobs-mode processed_logprobs --kv-cache-memory-bytes {2**28}"
+    )
+    settings = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    settings.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # set by the engine in this process
+    url, process = f"http://127.0.0.1:{port}", subprocess.Popen([sys.executable, *command.split()], env=settings)
+    try:
+        for _ in range(240):
+            assert process.poll() is None, "the server has ended"
+            with suppress(httpx.HTTPError):
+                httpx.get(f"{url}/v1/models").raise_for_status()
+                break
+            time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def network(backbone, topology="1-1-1"):
@@ -145,13 +180,30 @@ def test_a_head_size_that_vllm_has_not_is_told(tmp_path):
         spoken.engine.sample(spoken, batch(spoken, 1.0))
 
 
+def neuromas(command):
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert not ended.value.code
+
+
 def test_train_and_evaluate_by_command(tmp_path):
     run, told = tmp_path / "run", {}
-    main(f"train chain --topology 1-1-1 --engine {SMALL} --truncate 2 --updates 3 --out {run}".split())
+    neuromas(f"train chain --topology 1-1-1 --engine {SMALL} --truncate 2 --updates 3 --out {run}")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(row["mismatch"] < 1e-4 for row in rows[1:])
     for engine in (SMALL, "transformers"):
-        path = tmp_path / "told.json"
-        main(f"evaluate {run} chain --questions 100 --engine {engine} --json {path}".split())
-        told[engine] = json.loads(path.read_text())
+        path = tmp_path / "said.jsonl"
+        neuromas(f"evaluate {run} chain --questions 100 --engine {engine} --transcript {path}")
+        told[engine] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(told[SMALL]) >= 100
     assert told[SMALL] == told["transformers"]
+
+
+def test_a_server_hears_updates_at_once_and_trains(server, tmp_path):
+    update_and_ask(load_backbone("nano", engine=f"vllm:{server}"))
+    run = tmp_path / "run"
+    neuromas(f"train chain --topology 1-1-1 --engine vllm:{server} --updates 2 --validation-questions 20 --out {run}")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["mismatch"] < 1e-4 for row in rows[1:])
+    models = httpx.get(f"{server}/v1/models").json()["data"]
+    assert len([model for model in models if model["parent"]]) <= 2 * 3  # of two engines, the present ones alone
