@@ -34,8 +34,9 @@ check() {
     export VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND:-$(($(nproc) - 1))}"
     library="$(dirname "$python")/../lib/libiomp5.so"
     [ -e "$library" ] && export LD_PRELOAD="$library"
+    export PYTHONWARNINGS=ignore
     cd "$repository"
-    "$python" -m pytest -o addopts= -p no:cacheprovider -W ignore -rA --tb=short -q tests/algorithms/test_vllm.py
+    "$python" -m pytest -o addopts= -p no:cacheprovider -W ignore -rP --tb=short --show-capture=stdout -q tests/algorithms/test_vllm.py
     neuromas() { "$python" -m neuromas_env.cli "$@"; }
     neuromas train chain --topology 1-1-1 --engine vllm:cache=0.5 --truncate 2 --updates 10 --out "$scratch/run"
     neuromas evaluate "$scratch/run" chain --questions 200 --engine vllm:cache=0.5

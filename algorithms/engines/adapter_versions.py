@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..adapters import StackedAdapters
     from ..network import Network
 
+NUMBERS = count(1)
+"""Never given twice in a process: its engines share one vLLM."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -40,7 +43,6 @@ class AdapterVersions:
         self._load, self._unload = load, unload
         self._folder = Path(mkdtemp(prefix="neuromas-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._numbers = count(1)
         self._contents: dict[int, str] = {}  # by node
         self._versions: dict[str, Version] = {}  # by content, which several nodes may have
 
@@ -67,7 +69,7 @@ class AdapterVersions:
     def _make(self, adapters: StackedAdapters, node: int) -> None:
         content = self._contents[node]
         name = f"{self._folder.name}-{content}"
-        version = Version(name, next(self._numbers), self._folder / name)
+        version = Version(name, next(NUMBERS), self._folder / name)
         adapters.save_node(node, version.path)
         self._load(version)
         self._versions[content] = version

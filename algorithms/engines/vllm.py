@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +17,15 @@ from neuromas_env.errors import BackboneError, UsageError
 
 from ..errors import EngineError
 from ..sampling import Sampled, check_lengths
-from .adapter_versions import AdapterVersions, Version
+from .adapter_versions import AdapterVersions
 from .base import Engine, PromptBatch, TokenEngine
 from .choose import check_options
+from .vllm_process import RUNNING, Room, line
 
 if TYPE_CHECKING:
     from ..network import Network
 
 CACHE = 2.0
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can be made for
-SETTINGS = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process, so that it ends with it
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-}
-"""What vLLM reads from the environment when it is imported, where the user has not set it."""
 
 
 def make(url: str, model: str, options: dict[str, Any]) -> Engine:
@@ -53,33 +45,6 @@ def make(url: str, model: str, options: dict[str, Any]) -> Engine:
     return VLLMEngine(**options)
 
 
-@dataclass(frozen=True)
-class Room:
-    """What a started vLLM serves: a model at a dtype, so many adapters at once, and up to which rank (0: none)."""
-
-    model: str
-    dtype: str
-    adapters: int
-    rank: int
-
-    @classmethod
-    def of(cls, network: Network) -> Room:
-        backbone, adapters = network.backbone, network.adapters
-        model, dtype = backbone.pinned, str(backbone.dtype).removeprefix("torch.")
-        if adapters is None:
-            return cls(model, dtype, 0, 0)
-        rank = next((rank for rank in RANKS if rank >= adapters.rank), 0)
-        if not rank:
-            raise EngineError(f"engine 'vllm' holds adapters up to rank {RANKS[-1]}, not {adapters.rank}")
-        return cls(model, dtype, adapters.num_nodes, rank)
-
-    def joined(self, other: Room | None) -> Room:
-        """Room for both, where they are of one model."""
-        if other is None or (other.model, other.dtype) != (self.model, self.dtype):
-            return self
-        return Room(self.model, self.dtype, max(self.adapters, other.adapters), max(self.rank, other.rank))
-
-
 class VLLMEngine(TokenEngine):
     """Samples by vLLM in this process. `cache` is what keys and values may take, in GiB."""
 
@@ -90,20 +55,20 @@ class VLLMEngine(TokenEngine):
         if cache <= 0:
             raise UsageError(f"engine 'vllm': cache={cache:g} GiB; a number above 0 is needed")
         self.cache = cache
-        self._room: Room | None = None
-        self._llm: Any = None
-        self._versions = AdapterVersions(load=lambda version: None, unload=self._unload)
+        # vLLM reads an adapter when it is first asked for it.
+        self._versions = AdapterVersions(lambda version: None, lambda version: RUNNING.forget(version.number))
 
     def sample(self, network: Network, batch: PromptBatch) -> list[Sampled]:
         """Raises EngineError where vLLM cannot serve the network, BackboneError for a prompt that is too long."""
         if not len(batch):
             return []
-        check_lengths(network.backbone, batch.prompts, batch.max_tokens)
-        llm = self._started(network)
+        backbone = network.backbone
+        check_lengths(backbone, batch.prompts, batch.max_tokens)
+        llm = RUNNING.serving(backbone, Room.of(network, self.cache))
         from vllm import SamplingParams
         from vllm.lora.request import LoRARequest
 
-        versions = {
+        adapters = {
             node: LoRARequest(version.name, version.number, str(version.path))
             for node, version in self._versions.of(network, batch.nodes).items()
         }
@@ -114,7 +79,7 @@ class VLLMEngine(TokenEngine):
                     max_tokens=limit,
                     seed=seed,
                     logprobs=0,  # of the sampled token alone
-                    stop_token_ids=list(network.backbone.eos_ids),
+                    stop_token_ids=list(backbone.eos_ids),
                     detokenize=False,
                 )
                 for limit, seed in zip(batch.max_tokens, batch.seeds, strict=True)
@@ -122,55 +87,15 @@ class VLLMEngine(TokenEngine):
             outputs = llm.generate(
                 [{"prompt_token_ids": prompt} for prompt in batch.prompts],
                 settings,
-                lora_request=[versions.get(node) for node in batch.nodes],
+                lora_request=[adapters.get(node) for node in batch.nodes],
                 use_tqdm=False,
             )
         except ValueError as error:  # a prompt that does not fit into what `cache` holds, a temperature above 2
-            raise BackboneError(f"vllm cannot sample from backbone {network.backbone.name!r}: {_line(error)}") from None
-        except Exception as error:  # it cannot be used after that; an unsupported head size is found out only here
-            self._room, self._llm = None, None
-            raise EngineError(f"vllm cannot serve backbone {network.backbone.name!r}: {_line(error)}") from error
+            raise BackboneError(f"vllm cannot sample from backbone {backbone.name!r}: {line(error)}") from None
+        except Exception as error:  # it cannot be used after that; a head size that it has not is found out only here
+            RUNNING.stop()
+            raise EngineError(f"vllm cannot serve backbone {backbone.name!r}: {line(error)}") from error
         return [_read(output.outputs[0]) for output in outputs]
-
-    def _started(self, network: Network) -> Any:
-        """vLLM with room for `network`; it is started again where what it was started for is too small."""
-        room = Room.of(network).joined(self._room)
-        if room != self._room:
-            if self._llm is not None:
-                self._room, self._llm = None, None
-                gc.collect()  # its memory is needed
-            self._llm = self._start(network, room)
-            self._room = room
-        return self._llm
-
-    def _start(self, network: Network, room: Room) -> Any:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        backbone = network.backbone
-        adapters = {"enable_lora": True, "max_loras": room.adapters, "max_lora_rank": room.rank} if room.rank else {}
-        try:
-            from vllm import LLM
-            from vllm.platforms import current_platform
-
-            return LLM(
-                model=backbone.source,
-                revision=backbone.revision or None,
-                dtype=room.dtype,
-                skip_tokenizer_init=True,
-                logprobs_mode="processed_logprobs",  # at the temperature of sampling; greedy, at 1
-                kv_cache_memory_bytes=int(self.cache * 2**30),
-                max_model_len=-1,  # as much of the model's length as that memory holds
-                enable_prefix_caching=True,
-                use_tqdm_on_load=False,
-                enforce_eager=bool(current_platform.is_cpu()),  # compiling takes minutes there
-                **adapters,
-            )
-        except Exception as error:  # vLLM raises what its libraries raise
-            raise EngineError(f"vllm cannot serve backbone {backbone.name!r}: {_line(error)}") from error
-
-    def _unload(self, version: Version) -> None:
-        if self._llm is not None:
-            self._llm.llm_engine.remove_lora(version.number)
 
 
 def sampled(token_ids: Sequence[int], logprobs: Sequence[float], finish_reason: str | None) -> Sampled:
@@ -183,7 +108,3 @@ def sampled(token_ids: Sequence[int], logprobs: Sequence[float], finish_reason: 
 def _read(said: Any) -> Sampled:
     logprobs = [by_token[token].logprob for token, by_token in zip(said.token_ids, said.logprobs, strict=True)]
     return sampled(said.token_ids, logprobs, said.finish_reason)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -81,10 +81,19 @@ class LLM:
         self.max_loras, self.max_lora_rank = max_loras if enable_lora else 0, max_lora_rank
         self.adapters = Adapters()
         self.asked: list[tuple[list[int], SamplingParams, LoRARequest | None]] = []
-        self.llm_engine = SimpleNamespace(remove_lora=lambda number: self.adapters.known.pop(number, None) is not None)
+        self.ended = False
+        self.llm_engine = SimpleNamespace(
+            remove_lora=lambda number: self.adapters.known.pop(number, None) is not None,
+            engine_core=SimpleNamespace(shutdown=self._shutdown),
+        )
+        assert all(other.ended for other in self.made), "vLLM keeps its state once a process"
         self.made.append(self)
 
+    def _shutdown(self):
+        self.ended = True
+
     def generate(self, prompts, sampling_params, *, use_tqdm, lora_request):
+        assert not self.ended
         assert len(prompts) == len(sampling_params) == len(lora_request)
         return [self._one(*row) for row in zip(prompts, sampling_params, lora_request, strict=True)]
 

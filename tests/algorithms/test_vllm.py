@@ -17,8 +17,9 @@ import torch
 
 from algorithms import Network, load_backbone
 from algorithms.backbone import EMBEDDED
-from algorithms.engines import PromptBatch, make_engine
+from algorithms.engines import PromptBatch, adapter_versions, make_engine
 from algorithms.engines.adapter_versions import AdapterVersions, Version
+from algorithms.engines.vllm_process import RUNNING
 from algorithms.errors import EngineError
 from algorithms.packing import TrainSample, pack
 from neuromas_env.cli import main
@@ -44,9 +45,9 @@ def server():
     command = (
         f"-m vllm.entrypoints.openai.api_server --model {EMBEDDED['nano']} --host 127.0.0.1 --port {port} "
         "--dtype float32 --enforce-eager --enable-lora --max-loras 3 --max-lora-rank 8 "
-        f"--logprobs-mode processed_logprobs --kv-cache-memory-bytes {2**28}"
+        f"--logprobs-mode processed_logprobs --kv-cache-memory-bytes {2**28} --uvicorn-log-level warning"
     )
-    settings = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    settings = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     settings.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # set by the engine in this process
     url, process = f"http://127.0.0.1:{port}", subprocess.Popen([sys.executable, *command.split()], env=settings)
     try:
@@ -143,7 +144,7 @@ def test_an_update_is_heard_at_once(backbone):
 def test_a_reused_name_would_be_answered_from_what_was_before(backbone, monkeypatch, new_number):
     def make(self, adapters, node):
         name = f"{self._folder.name}-{new_number}-{node}"
-        number = 1000 + next(self._numbers) if new_number else 2000 + node
+        number = next(adapter_versions.NUMBERS) if new_number else 10**6 + node
         version = Version(name, number, self._folder / name)
         adapters.save_node(node, version.path)
         self._versions[self._contents[node]] = version
@@ -156,13 +157,15 @@ def test_a_reused_name_would_be_answered_from_what_was_before(backbone, monkeypa
 
 
 def test_old_versions_leave_vllm_and_the_disk(backbone):
-    spoken, engine = network(backbone), backbone.engine
+    spoken, engine, seen = network(backbone), backbone.engine, set()
     for seed in range(3):
         oracle.shake(spoken.adapters, seed=seed)
         engine.sample(spoken, batch(spoken, 0.0, questions=1))
-    now = engine._versions.of(spoken, [0, 1, 2]).values()
-    assert engine._llm.llm_engine.list_loras() == {version.number for version in now}
-    assert {path.name for path in engine._versions._folder.iterdir()} == {version.name for version in now}
+        now = set(engine._versions.of(spoken, [0, 1, 2]).values())
+        seen |= now
+    assert len(seen) == 9
+    assert RUNNING.llm.llm_engine.list_loras() & {each.number for each in seen} == {each.number for each in now}
+    assert {path.name for path in engine._versions._folder.iterdir()} == {each.name for each in now}
 
 
 def test_qwen3_of_head_size_64(tmp_path):

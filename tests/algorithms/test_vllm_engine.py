@@ -8,6 +8,7 @@ import tiny_models
 from algorithms import Network, TrainConfig, load_backbone, train
 from algorithms.engines import PromptBatch, make_engine
 from algorithms.engines import vllm as engine_module
+from algorithms.engines.vllm_process import RUNNING
 from algorithms.errors import EngineError
 from neuromas_env.errors import BackboneError, UsageError
 
@@ -22,7 +23,8 @@ def nano():
 
 @pytest.fixture
 def made(monkeypatch):
-    return fake_vllm.install(monkeypatch)
+    yield fake_vllm.install(monkeypatch)
+    RUNNING.stop()
 
 
 @pytest.fixture(params=["module", "server"])
@@ -149,6 +151,17 @@ def test_vllm_is_made_for_the_network_and_made_larger_when_needed(nano, made):
     assert made[0].options["dtype"] == "float32"
     assert made[0].model == nano.source
     assert not made[1].adapters.known.keys() - {each.number for each in engine._versions._versions.values()}
+
+
+def test_engines_of_one_process_share_the_one_vllm(nano, made, tmp_path):
+    spoken = [network(nano, make_engine("vllm"), seed=seed) for seed in (0, 1)]
+    for each in (*spoken, *spoken):
+        assert told(each.engine.sample(each, batch())) == expected(each, batch(), tmp_path)
+    assert len(made) == 1
+    other = network(load_backbone("nano-tree"), spoken[0].engine)
+    assert told(other.engine.sample(other, batch())) == expected(other, batch(), tmp_path)
+    assert told(spoken[1].engine.sample(spoken[1], batch())) == expected(spoken[1], batch(), tmp_path)
+    assert [llm.model for llm in made] == [nano.source, other.backbone.source, nano.source]
 
 
 def test_each_row_draws_by_a_seed_of_its_own(nano, made):
