@@ -123,6 +123,11 @@ def test_nodes_of_one_content_share_a_version_until_one_moves(nano, engine):
     assert shared[0].path.exists()
 
 
+def test_equal_numbers_of_another_scaling_are_another_content(nano, engine):
+    one, other = (Network.create("1", nano, rank=2, alpha=alpha, seed=1) for alpha in (4.0, 8.0))
+    assert engine._versions.of(one, [0]) != engine._versions.of(other, [0])
+
+
 def test_networks_take_turns_on_one_engine(nano, engine, tmp_path):
     first, second = network(nano, engine), network(nano, engine, "2-1-1", rank=12, seed=4)
     for spoken in (first, second, first):
