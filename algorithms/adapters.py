@@ -10,6 +10,7 @@ Dimensions: N nodes, P parameters a node, R rank, k layers of a group, L tokens 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -164,6 +165,11 @@ class StackedAdapters:
             row[site.b : site.b + self.rank * site.d_out] = state[f"{prefix}.lora_B.weight"].reshape(-1)
         with torch.no_grad():
             self.flat_NP[node] = row.to(self.flat_NP.device)
+
+    def node_hash(self, node: int) -> str:
+        """A hash of what one node computes: equal for equal numbers in adapters of one kind."""
+        numbers = self.flat_NP[node].detach().cpu().numpy().tobytes()
+        return hashlib.blake2b(repr(self.lora).encode() + numbers, digest_size=16).hexdigest()
 
     def save_node(self, node: int, folder: str | Path) -> None:
         """Write `folder` as an ordinary PEFT adapter."""

@@ -125,6 +125,11 @@ class Backbone:
         return pinned(self.name, self.revision)
 
     @property
+    def source(self) -> str:
+        """Where its files are: a folder, or an id of the hub."""
+        return str(EMBEDDED.get(self.name, self.name))
+
+    @property
     def device(self) -> torch.device:
         return self.model.device
 

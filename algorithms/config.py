@@ -62,7 +62,7 @@ class TrainConfig:
     backbone: str = "nano"
     """The frozen model that all nodes share: `nano` (embedded), a Hugging Face id (or ID@REVISION), or a folder."""
     engine: Annotated[str, arg(metavar="NAME")] = TRANSFORMERS
-    """What samples messages: `transformers` (the loaded backbone), or `vllm`."""
+    """What samples messages: `transformers` (the loaded backbone), `vllm`, or `vllm:URL` (a server)."""
     seed: int = 0
     """Decides the questions, the initial adapters and every sampled token."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None

@@ -63,14 +63,7 @@ def sample(
     if not E:
         return []
     limits = [max_new_tokens] * E if isinstance(max_new_tokens, int) else list(max_new_tokens)
-    if min(limits) < 1:
-        raise ValueError(f"a message must be allowed at least 1 token, not {min(limits)}")
-    most = max(map(len, prompts)) + max(limits)
-    if backbone.max_length is not None and most > backbone.max_length:
-        raise BackboneError(
-            f"a prompt with its message takes up to {most} tokens; "
-            f"backbone {backbone.name!r} holds {backbone.max_length}"
-        )
+    check_lengths(backbone, prompts, limits)
     chunk_tokens = chunk_limit(backbone) if chunk_tokens is None else chunk_tokens
     uniforms_ET = None
     if temperature > 0:
@@ -91,6 +84,18 @@ def sample(
         held += keys
     _run(backbone, route, blocks[start:], limits, temperature, uniforms_ET, results)
     return [result for result in results if result is not None]
+
+
+def check_lengths(backbone: Backbone, prompts: Sequence[list[int]], limits: Sequence[int]) -> None:
+    """Raise BackboneError for a prompt that the backbone cannot hold, ValueError for a message without a token."""
+    if min(limits) < 1:
+        raise ValueError(f"a message must be allowed at least 1 token, not {min(limits)}")
+    most = max(map(len, prompts)) + max(limits)
+    if backbone.max_length is not None and most > backbone.max_length:
+        raise BackboneError(
+            f"a prompt with its message takes up to {most} tokens; "
+            f"backbone {backbone.name!r} holds {backbone.max_length}"
+        )
 
 
 def chunk_limit(backbone: Backbone) -> int:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from neuromas_env.errors import UsageError
 from neuromas_env.node import Message, NodeRequest
 
+from ..seeds import derive
+
 if TYPE_CHECKING:
     from ..network import Network
     from ..sampling import Sampled
@@ -68,6 +70,11 @@ class PromptBatch:
             total=self.total or len(self),
             longest=self.longest or max(self.max_tokens),
         )
+
+    @property
+    def seeds(self) -> list[int]:
+        """A seed for each prompt, the same however the batch is divided."""
+        return [derive(self.seed, row) for row in (range(len(self)) if self.rows is None else self.rows)]
 
     def shares(self, count: int) -> list[list[int]]:
         """The places of the batch divided over `count` workers: whole groups, dealt out in the order they appear."""

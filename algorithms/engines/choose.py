@@ -16,6 +16,7 @@ ENGINES = {
     TRANSFORMERS: "local:make",
     "openai": "openai:make",
     "scripted": "scripted:make",
+    "vllm": "vllm:make",
 }
 """Where each engine is made, of its argument, the name of the backbone, and its options as numbers."""
 OPTION = re.compile(r":([a-z_]+)=([^:/]*)$")

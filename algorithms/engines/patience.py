@@ -95,6 +95,10 @@ class Patience:
             return list(pool.map(one, what))
 
     def post(self, client: httpx.Client, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
+        """What `read` makes of the reply, a JSON object; see `tell`."""
+        return self.tell(client, path, body, lambda data: read(_object(data)))
+
+    def tell(self, client: httpx.Client, path: str, body: dict[str, Any], read: Callable[[bytes], T]) -> T:
         """What `read` makes of the reply; it raises ValueError for one that is malformed, which is asked again.
 
         Raises RefusedError where the server refuses this request, EngineError where it answers none.
@@ -113,8 +117,8 @@ class Patience:
                 self._hold(pause if wait is None else wait, all_of_us=wait is not None)
         raise EngineError(f"{client.base_url}{path} gave no answer in {self.tries} tries; the last time: {reason}")
 
-    def _once(self, client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object of one try."""
+    def _once(self, client: httpx.Client, path: str, body: dict[str, Any]) -> bytes:
+        """The reply of one try."""
         import httpx
 
         self._take_turn()
@@ -137,10 +141,7 @@ class Patience:
             if reply.status_code in (400, 413, 422):
                 raise RefusedError(told)
             raise EngineError(f"{client.base_url}{path} refuses: {told}")
-        found = json.loads(data)
-        if not isinstance(found, dict):
-            raise ValueError("no object")
-        return found
+        return bytes(data)
 
     def _take_turn(self) -> None:
         """Wait until the rate limit, and what the server has asked for, let the next try go."""
@@ -160,6 +161,13 @@ class Patience:
                 self._next = max(self._next, time.monotonic() + min(seconds, LONGEST_WAIT))
         else:
             time.sleep(seconds)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
 
 
 def _seconds(text: str | None) -> float | None:
