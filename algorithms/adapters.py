@@ -98,7 +98,7 @@ class StackedAdapters:
         for node in range(num_nodes):
             self.initialise(node, seed)
         merged = sum(self._weights(group) for group in self.groups) * num_nodes
-        self.merge = backbone.dtype == dtype and merged <= MERGE_LIMIT
+        self.merge = backbone.dtype == dtype and merged <= MERGE_LIMIT and backbone.lockstep is None
         self._merged_version = -1
 
     @staticmethod

@@ -9,7 +9,7 @@ can be routed through stacked adapters (`RoutedLinear`), and the attention imple
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -96,6 +96,9 @@ class Backbone:
     router: Router = field(repr=False)
     engine: Engine = field(default_factory=make_engine, repr=False)
     """What samples for networks on this backbone."""
+    lockstep: Callable[[Tensor], None] | None = field(default=None, repr=False)
+    """Where the weights are divided over processes (sharding.py): gives a tensor the first one's values, so that all
+    make the same passes. The weights cannot be read between passes then."""
 
     @classmethod
     def wrap(cls, model: PreTrainedModel, tokenizer: Any, name: str, revision: str = "") -> Backbone:

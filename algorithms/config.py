@@ -35,6 +35,7 @@ FREE_TO_CHANGE = frozenset(
         "transcript_episodes",
         "tensorboard",
         "wandb",
+        "shard_backbone",
         "workers",  # they sample what this process would
     }
 )
@@ -175,6 +176,9 @@ class TrainConfig:
     """The number format of the frozen backbone."""
     threads: int = 1
     """CPU threads of torch."""
+    shard_backbone: bool = False
+    """Divide the backbone's weights over the processes of torchrun, for one that no single GPU holds: all of them then
+    do the same work."""
     workers: Annotated[str | None, arg(metavar="ray:N")] = None
     """Sample with N workers of a Ray cluster, that of RAY_ADDRESS or one started on this machine."""
     staleness: int = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,8 +115,13 @@ def _block(node: int, rows: list[int], prompts: Sequence[list[int]]) -> tuple[Bl
     return Block(node, list(prompts[rows[0]][:shared]), [list(rest) for rest in distinct], []), placed
 
 
-@torch.inference_mode()
-def _run(
+def _run(backbone: Backbone, *arguments: Any) -> None:
+    # Divided weights are gathered into buffers that training uses too, and those must not be inference tensors.
+    with torch.inference_mode() if backbone.lockstep is None else torch.no_grad():
+        _sample_chunk(backbone, *arguments)
+
+
+def _sample_chunk(
     backbone: Backbone,
     route: RouteOf,
     blocks: list[tuple[Block, Rows]],
@@ -151,6 +157,9 @@ def _run(
     alive = torch.arange(X, device=device)
     for t in range(longest):
         token, logprob = _draw(logits, temperature, None if uniforms_XT is None else uniforms_XT[alive, t])
+        if backbone.lockstep is not None:
+            backbone.lockstep(token)
+            backbone.lockstep(logprob)
         tokens_XT[alive, t], logprobs_XT[alive, t] = token, logprob.float()
         length_X[alive] = t + 1
         stopped_X[alive] = ended = torch.isin(token, eos)

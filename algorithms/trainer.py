@@ -43,18 +43,19 @@ from .experience import credited, play
 from .files import exclusive
 from .gates import Gates
 from .interrupt import StopRequest
-from .learner import Additions, StepReport, learn
+from .learner import ALONE, Additions, StepReport, learn
 from .metrics import MetricsLog, Row, import_wandb
 from .network import Network
 from .optimizer import StackedAdam
 from .progress import Reporter
 from .resampling import with_signal
-from .resolve import checked, longest_message, make_backbone, make_network, record_of
+from .resolve import checked, longest_message, make_backbone, make_network, record_of, resolve_device
 from .rollout import Rollout, leaves_of
 from .run import Run, check_free, create_run, reopen_run, stopping_whole
 from .schedule import learning_rate
 from .seeds import derive
 from .shaping import Shaping
+from .sharding import check_shardable, sharded_backbone
 from .validation import validate, validation_size
 
 
@@ -117,12 +118,16 @@ def _train(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
+        if config.shard_backbone:
+            if backbone is not None or network is not None:
+                raise UsageError("--shard-backbone divides a backbone that it loads itself: give none")
+            backbone = sharded_backbone(config, team, torch.device(resolve_device(config.device)).type)
         if network is None:
             network = network_of(folder, config, backbone) if going_on else make_network(config, backbone)
         if network.adapters is None:
             raise UsageError("a network without adapters (rank 0) has nothing to train")
         network.engine.check("training", adapters=True, logprobs=True, token_ids=True)
-        if team.size > 1:
+        if team.size > 1 and not config.shard_backbone:
             network.engine = TogetherEngine(network.engine, team)
         if config.workers:
             network.engine = make_workers(config, network)
@@ -132,10 +137,13 @@ def _train(
             leaves_of(branching, config.samples, network.topology)
         network.backbone.checkpoint_activations(config.checkpoint_activations)
         algorithm.bind(network, seed=config.seed, learning_rate=config.learning_rate)
+        if config.shard_backbone:
+            check_shardable(algorithm)
         record = record_of(config, task, levels, network, algorithm, credit)
         if not config.micro_batch_tokens:
             kept = Run(folder).record.get("micro_batch_tokens") if going_on else None
-            record["micro_batch_tokens"] = kept or fitting_micro_batch(config, task, network, algorithm)
+            fitting = kept or fitting_micro_batch(config, task, network, algorithm)
+            record["micro_batch_tokens"] = team.gather(fitting)[0]
         run = reopen_run(folder, record) if going_on else create_run(folder, record, network.topology.to_json())
         with exclusive(folder):
             clean(folder)
@@ -308,7 +316,7 @@ class Trainer:
             epochs=config.epochs,
             additions=self.additions,
             share=share,
-            team=self.team,
+            team=ALONE if config.shard_backbone else self.team,  # a whole batch in each, or a share
         )
         network.gates = network.gates.drawn(None)
         learnt = time.perf_counter()

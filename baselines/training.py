@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NOT_OPTIONS = frozenset(
     {"task", "data", "task_options", "allow_code_execution", "topology", "backbone", "seed", "out", "parent", "device",
      "dtype", "engine", "threads", "options", "credit_options", "instructions", "betas", "targets", "tensorboard",
-     "wandb", "workers", "keep_checkpoints", "transcript_episodes"}
+     "wandb", "workers", "shard_backbone", "keep_checkpoints", "transcript_episodes"}
 )  # fmt: skip
 
 GRAPH = "graph"

@@ -17,10 +17,10 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 FAMILIES = {"leaderboard"}
 """Commands that are followed by another one."""
 COMMANDS = [
-    line.split("&&")[-1].strip()
+    found[0]
     for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
-    if "neuromas " in line
+    if (found := re.search(r"(?<![-/\w])neuromas [^#]*", line))  # torchrun or a variable may stand before it
 ]
 
 

@@ -52,7 +52,7 @@ def test_contestants_take_turns_and_tell_what_they_took() -> None:
     first, second = Contestant("first", waits, TINY), Contestant("second", waits, Work("t1", questions=4, samples=2))
     alternate([first, second], steps=2)
     assert [len(each.seconds) for each in (first, second)] == [3, 3]
-    assert min(first.memory, second.memory) > 10**7
+    assert 10**7 < min(first.memory, second.memory) < 10**9  # not what this process holds
     first.seconds, second.seconds = [9.0, 1.0, 2.0, 4.0], [1.0, 4.0, 4.0, 4.0]
     assert first.per_second == 4 / 2.0
     assert ratio(first, second) == 0.5 * 2.0  # half as much work; 4, 2 and 1 times as fast

@@ -17,11 +17,12 @@ import torch
 import torch.multiprocessing as mp
 from torch import distributed as dist
 
-from algorithms import Network, load_backbone
+from algorithms import Network, TrainConfig, load_backbone, train
 from algorithms.algorithm import make_algorithm
 from algorithms.distributed import Team, TogetherEngine
 from algorithms.learner import ALONE, Additions, backward
 from algorithms.rollout import Rollout, roll_out
+from algorithms.sharding import sharded_backbone
 from neuromas_env.errors import UsageError
 from neuromas_env.registry import make_task
 
@@ -84,7 +85,26 @@ def process(rank: int, size: int, port: int, folder: str) -> None:
     assert team.agree(lambda: rank) == 0
     assert team.any(rank == 1)
     assert not team.any(False)
+    check_shares(team)
     dist.destroy_process_group()
+
+
+def check_shares(team: Team) -> None:
+    """Each process holds half of the weights, and both compute with all of them."""
+    whole = load_backbone("nano")
+    divided = sharded_backbone(TrainConfig("chain"), team, "cpu")
+    held = sum(parameter.to_local().numel() for parameter in divided.model.parameters())
+    assert held < 0.55 * sum(parameter.numel() for parameter in whole.model.parameters())
+    assert divided.weight_hash() == whole.weight_hash()
+    said = [
+        [turn.message.token_ids for turn in played(Network.create("2-1", each, rank=2)).turns]
+        for each in (whole, divided)
+    ]
+    assert said[0] == said[1]
+    token = torch.tensor([team.rank])
+    assert divided.lockstep is not None
+    divided.lockstep(token)
+    assert token.tolist() == [0]
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +178,30 @@ def test_torchrun_trains_one_run_stops_and_goes_on(tmp_path: Path) -> None:
     _, err = again.communicate(timeout=300)
     assert again.returncode != 0
     assert err.count("already holds a run") == 1
+
+
+def test_a_divided_backbone_trains_the_same_run(tmp_path: Path) -> None:
+    alone, team = tmp_path / "alone", tmp_path / "team"
+    runs = [start(alone, processes=1), start(team, "--shard-backbone")]
+    for run in runs:
+        _, err = run.communicate(timeout=300)
+        assert run.returncode == 0, err
+    for one, other in zip(metrics(alone), metrics(team), strict=True):
+        for column in ("reward", "sampled_tokens", "validation_accuracy"):
+            assert one.get(column) == other.get(column)
+        assert one.get("loss", 0.0) == pytest.approx(other.get("loss", 0.0), abs=1e-4)
+    assert any(row.get("trained") for row in metrics(team))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({}, "start them with torchrun"), ({"backbone": True}, "give none")],
+)
+def test_what_cannot_be_divided_is_told(options: dict, told: str, tmp_path: Path) -> None:
+    backbone = load_backbone("nano") if options else None
+    with pytest.raises(UsageError, match=told):
+        train(TrainConfig("chain", out=str(tmp_path / "run"), shard_backbone=True), backbone=backbone)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_team_of_one_is_alone() -> None:
