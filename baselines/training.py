@@ -141,9 +141,9 @@ class TrainedMethod(Method):
 
         free = FREE_TO_CHANGE if config.parent else FREE_TO_CHANGE | OF_GROWTH
         settings = {name: value for name, value in config.to_json().items() if name not in free}
-        for name, default in (("engine", TRANSFORMERS), ("staleness", 0)):
-            if settings[name] == default:  # so that what was trained before there were others is found
-                del settings[name]
+        for option, default in (("engine", TRANSFORMERS), ("staleness", 0)):
+            if settings[option] == default:  # so that what was trained before there were others is found
+                del settings[option]
         if config.topology.endswith(".json"):
             settings["topology"] = resolve_topology(config.topology).to_json()  # another graph is another run
         if config.parent:

@@ -83,11 +83,7 @@ class ChatServer(Engine):
             "seed": seed % 2**31,
         }
         message = self.patience.post(client, "/chat/completions", body, _read)
-        with self.patience._lock:
-            spent = self.patience.spent
-            spent.requests += 1
-            spent.prompt_tokens += message.prompt_tokens
-            spent.sampled_tokens += message.sampled_tokens
+        self.patience.answered(message.prompt_tokens, message.sampled_tokens)
         return message
 
     def summary(self) -> str:

@@ -76,7 +76,7 @@ class Patience:
     def all(self, ask: Callable[[T], Any], what: Sequence[T]) -> list[Any]:
         """What `ask` gives for each of `what`, in order, several at a time; an exception stands for its own answer.
 
-        After an EngineError nothing more is asked, and it is raised.
+        After an EngineError nothing more is asked.
         """
         broken = threading.Event()
 
@@ -93,6 +93,13 @@ class Patience:
 
         with ThreadPoolExecutor(max_workers=min(self.concurrency, max(1, len(what)))) as pool:
             return list(pool.map(one, what))
+
+    def answered(self, prompt_tokens: int, sampled_tokens: int) -> None:
+        """Count an answer that is used."""
+        with self._lock:
+            self.spent.requests += 1
+            self.spent.prompt_tokens += prompt_tokens
+            self.spent.sampled_tokens += sampled_tokens
 
     def post(self, client: httpx.Client, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
         """What `read` makes of the reply, a JSON object; see `tell`."""

@@ -28,6 +28,7 @@ def reproduce(
     questions: Annotated[int | None, arg(metavar="N")] = None,
     learning_rates: Annotated[str | None, arg(metavar="RATE,RATE")] = None,
     budget: float = 1.0,
+    budgets: Annotated[str | None, arg(metavar="NAME,NAME")] = None,
     backbone: Annotated[str, arg(metavar="NAME")] = "nano",
     second: Annotated[str | None, arg(metavar="NAME")] = None,
     data: Annotated[Path | None, arg(metavar="FOLDER")] = None,
@@ -52,6 +53,8 @@ def reproduce(
         questions: Held-out questions of each task: 500, with --quick 200.
         learning_rates: The learning rates of the experiment on growth, with commas between.
         budget: The share of every token budget that is used.
+        budgets: What is equal in training where all methods are compared: parameters, tokens, or both, with a comma
+            between; with --quick, tokens.
         backbone: The frozen model: nano, a Hugging Face id or a folder.
         second: Another backbone, for the experiment on robustness; beside nano it is nano-tree, with --quick none.
         data: The folder in which the paper's data files lie; without it, they come from the hub.
@@ -62,7 +65,7 @@ def reproduce(
 
     from ..commands import interruptible, load
     from ..compare import check_writable
-    from .plan import NANO, Bench, Plan, check_seeds, chosen_tasks
+    from .plan import BUDGETS, NANO, Bench, Plan, check_seeds, chosen_tasks
 
     names = only.split(",") if only else list(EXPERIMENTS)
     for name in names:
@@ -72,6 +75,10 @@ def reproduce(
     check_seeds(count)
     if not 0 < budget <= 100:
         raise UsageError(f"--budget {budget}: a share above 0 is needed, such as 0.5")
+    equal = budgets.split(",") if budgets else ["tokens"] if quick else list(BUDGETS)
+    for name in equal:
+        if name not in BUDGETS:
+            raise UnknownNameError("budget of reproduce", name, BUDGETS)
     plan = Plan(
         out or Path("runs") / ("reproduce-quick" if quick else "reproduce"),
         chosen_tasks(tasks or ("chain,navigate" if quick else "chain,navigate,tree"), data),
@@ -84,6 +91,7 @@ def reproduce(
         second=second or ("nano-tree" if backbone == NANO and not quick else None),
         jobs=jobs,
         quick=quick,
+        budgets=equal,
     )
     check_writable(plan.out, folder=True)
     console = Console(file=sys.stderr, soft_wrap=True)

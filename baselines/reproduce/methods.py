@@ -27,17 +27,14 @@ ROBUST = (NETWORK, "neuromas:2-2-1", SINGLE, "untrained:1-1-1", VOTES, "direct",
 def run(bench: Bench) -> Section:
     section = Section("methods", "All methods")
     names = QUICK if bench.plan.quick else (*TRAINED, *FROZEN)
-    settings: list[tuple[str, str, Any]] = [
-        (
-            "parameters",
-            "equal trainable parameters and updates in training",
-            BATCH | {"updates": bench.plan.updates},
-        ),
-        ("tokens", "equal trainable parameters and sampled tokens in training", None),
-    ]
+    settings: dict[str, tuple[str, Any]] = {
+        "parameters": ("equal trainable parameters and updates in training", BATCH | {"updates": bench.plan.updates}),
+        "tokens": ("equal trainable parameters and sampled tokens in training", None),
+    }
     parts = []
     section.data["rows"], section.data["against_single"] = [], []
-    for key, title, train in settings[1:] if bench.plan.quick else settings:
+    for key in bench.plan.budgets:
+        title, train = settings[key]
         for task in bench.plan.tasks:
             own = names if key == "tokens" else [name for name in names if name in (*TRAINED, *FLOOR)]
             found = bench.compare(f"methods-{key}", task, own, train or bench.tokens(task))

@@ -75,6 +75,9 @@ BATCH = {"questions": 8}
 """Half the usual batch: a network of 15 nodes samples so much in one update that few would be left otherwise."""
 
 
+BUDGETS = ("parameters", "tokens")
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that a reproduction depends on, apart from the code."""
@@ -94,6 +97,8 @@ class Plan:
     """Another backbone, for the experiment on robustness."""
     jobs: int | None = None
     quick: bool = False
+    budgets: Sequence[str] = BUDGETS
+    """What is equal in training where all methods are compared."""
 
     @property
     def middle_rate(self) -> str:
@@ -106,7 +111,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)
-        return values | {"out": self.out.name, "seeds": list(self.seeds), "learning_rates": list(self.learning_rates)}
+        return values | {"out": self.out.name, "seeds": list(self.seeds), "learning_rates": list(self.learning_rates),
+                         "budgets": list(self.budgets)}  # fmt: skip
 
 
 def chosen_tasks(names: str, data: Path | None) -> list[TaskPlan]:

@@ -209,6 +209,17 @@ def test_an_interrupted_reproduction_goes_on(
     assert found[0]["differences"] == found[1]["differences"]  # the rest has seconds in it
 
 
+def test_at_equal_parameters_nothing_is_compared_that_has_none_but_the_floor(
+    backbone_folder: Path, tmp_path: Path
+) -> None:
+    small(backbone_folder, tmp_path / "out", only="methods", budgets="parameters", tasks="chain")
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["sections"]["methods"]
+    assert {row["budget"] for row in found["rows"]} == {"parameters"}
+    methods = {row["method"] for row in found["rows"]}
+    assert methods == {"neuromas:1-1-1", "neuromas:2-2-1", "single-rl", "untrained:1-1-1", "direct"}
+    assert {row["against"] for row in found["against_single"]} == {"single-rl", "untrained:1-1-1"}
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -216,6 +227,7 @@ def test_an_interrupted_reproduction_goes_on(
         ({"tasks": "chian"}, "did you mean chain"),
         ({"seeds": 0}, "at least 1 seed"),
         ({"budget": 0.0}, "a share above 0"),
+        ({"budgets": "token"}, "did you mean tokens"),
         ({"learning_rates": "fast", "only": "growth"}, "learning_rate is a number, not 'fast'"),
     ],
 )
