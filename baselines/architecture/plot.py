@@ -57,7 +57,7 @@ def draw_search(curves: Mapping[str, Curve], path: Path, title: str) -> None:
             if getattr(curve, found) is not None:
                 axes.axhline(getattr(curve, found), color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
         if place == 0:
-            axes.legend(frameon=False, fontsize=9.5, labelcolor=INK)
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=9.5, labelcolor=INK)
     save(figure, path)
 
 
