@@ -117,6 +117,7 @@ def _train(
         import_wandb()
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
+    sampler = network.engine if network is not None else None
     try:
         if config.shard_backbone:
             if backbone is not None or network is not None:
@@ -126,6 +127,7 @@ def _train(
             network = network_of(folder, config, backbone) if going_on else make_network(config, backbone)
         if network.adapters is None:
             raise UsageError("a network without adapters (rank 0) has nothing to train")
+        sampler = network.engine
         network.engine.check("training", adapters=True, logprobs=True, token_ids=True)
         if team.size > 1 and not config.shard_backbone:
             network.engine = TogetherEngine(network.engine, team)
@@ -152,8 +154,9 @@ def _train(
                 trainer.train()
     finally:
         torch.set_num_threads(threads)
-        if network is not None:
+        if network is not None and sampler is not None:
             network.engine.close()
+            network.engine = sampler  # a network that was given is used on
 
 
 def network_of(folder: Path, config: TrainConfig, backbone: Backbone | None) -> Network:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from algorithms import TrainConfig, train
+from algorithms import Network, TrainConfig, train
 from algorithms.engines.ray_workers import RayEngine, parse_workers
 from neuromas_env.errors import UsageError
 
@@ -72,9 +72,11 @@ def test_two_workers_on_two_nodes_sample_what_one_process_samples(
         nodes.append({state["Address"]["NodeID"] for state in states if state["State"] == "ALIVE"})
 
     monkeypatch.setattr(RayEngine, "__init__", listening)
-    run = train(config(tmp_path / "run", workers="ray:2"))
+    network = Network.create("2-1", "nano", rank=2)
+    run = train(config(tmp_path / "run", workers="ray:2"), network=network)
     assert told(run.metrics) == told(alone)
     assert [len(each) for each in nodes] == [2]
+    assert network.engine.name == "transformers"  # it is used on, without the workers
 
 
 def test_a_worker_that_dies_costs_its_questions_only(
