@@ -216,28 +216,29 @@ def damaged(packed: Path, out: Path, name: str, data: bytes) -> set[str]:
     return set(verify(out).counts)
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "code"),
-    [
-        (CARD, b"\xff{}", "NM-E003"),
-        (CARD, b'{"a": NaN}', "NM-E004"),
-        (CARD, b'{"a": 1e999}', "NM-E004"),
-        (CARD, b'{"a": 1, "a": 2}', "NM-E004"),
-        (CARD, b"[" * 100_000, "NM-E004"),
-        (CARD, b"[" * 60 + b"]" * 60, "NM-E004"),
-        (CARD, b"1" * 5000, "NM-E004"),
-        (CARD, b" " * (5 * 2**20), "NM-E002"),
-        (ARTIFACTS, b'{"files": [{"name": "../x", "role": "config", "sha256": "", "size": 1}]}', "NM-E005"),
-        (EPISODES, b"no gzip", "NM-E003"),
-        (EPISODES, gzip.compress(b'{"seed": 0}\n')[:-6], "NM-E003"),
-        (EPISODES, gzip.compress(b"{}\n") + b"more", "NM-E003"),
-        (EPISODES, gzip.compress(b"{}\n") * 2, "NM-E003"),
-        (EPISODES, gzip.compress(b"{}"), "NM-E003"),
-        (EPISODES, gzip.compress(b"\n" * 40_000_000), "NM-E002"),
-        (EPISODES, gzip.compress(b'"' + bytes(range(35, 91)) * 200_000 + b'"\n'), "NM-E002"),
-        (EPISODES, gzip.compress(b'{"seed": "\\ud800"}\n'), "NM-E005"),
-    ],
-)
+# Each case is named: a gzip stream holds the time of its making, and workers must agree on the names of tests.
+DAMAGED = {
+    "card that is no UTF-8": (CARD, b"\xff{}", "NM-E003"),
+    "NaN": (CARD, b'{"a": NaN}', "NM-E004"),
+    "infinite": (CARD, b'{"a": 1e999}', "NM-E004"),
+    "a key twice": (CARD, b'{"a": 1, "a": 2}', "NM-E004"),
+    "deep and open": (CARD, b"[" * 100_000, "NM-E004"),
+    "deep": (CARD, b"[" * 60 + b"]" * 60, "NM-E004"),
+    "long number": (CARD, b"1" * 5000, "NM-E004"),
+    "card too large": (CARD, b" " * (5 * 2**20), "NM-E002"),
+    "path upwards": (ARTIFACTS, b'{"files": [{"name": "../x", "role": "config", "sha256": "", "size": 1}]}', "NM-E005"),
+    "no gzip": (EPISODES, b"no gzip", "NM-E003"),
+    "cut gzip": (EPISODES, gzip.compress(b'{"seed": 0}\n')[:-6], "NM-E003"),
+    "more after gzip": (EPISODES, gzip.compress(b"{}\n") + b"more", "NM-E003"),
+    "two streams": (EPISODES, gzip.compress(b"{}\n") * 2, "NM-E003"),
+    "no line end": (EPISODES, gzip.compress(b"{}"), "NM-E003"),
+    "many empty lines": (EPISODES, gzip.compress(b"\n" * 40_000_000), "NM-E002"),
+    "long line": (EPISODES, gzip.compress(b'"' + bytes(range(35, 91)) * 200_000 + b'"\n'), "NM-E002"),
+    "half a surrogate": (EPISODES, gzip.compress(b'{"seed": "\\ud800"}\n'), "NM-E005"),
+}
+
+
+@pytest.mark.parametrize(("name", "data", "code"), DAMAGED.values(), ids=DAMAGED)
 def test_damaged_files_are_refused_and_told(packed: Path, tmp_path: Path, name: str, data: bytes, code: str) -> None:
     assert code in damaged(packed, tmp_path / "changed", name, data)
 
