@@ -48,7 +48,7 @@ def bench(
         new: Tokens of a message, at most.
         steps: Steps that are timed, after one of warm-up; medians are told.
         seeds: Of the learning curves.
-        threads: CPU threads of torch.
+        threads: CPU threads that every trainer has; ours and TRL's also take a process for each, the questions divided.
         device: Where the models run: cpu, cuda, or auto.
         dtype: The number format of the models: float32, or bfloat16 on a GPU.
         json: Write all figures to this file.
@@ -69,6 +69,8 @@ def bench(
                         ("steps", steps), ("seeds", seeds), ("threads", threads)):  # fmt: skip
         if value < 1:
             raise UsageError(f"--{name} {value}: at least 1 is needed")
+    if questions % threads:
+        raise UsageError(f"--threads {threads}: {questions} questions do not divide among so many processes")
     from .work import Work
 
     torch.set_num_threads(threads)
@@ -187,9 +189,10 @@ def peers(works: Sequence[Any], steps: int, seeds: int, threads: int) -> list[di
 
     rows = []
     for work in works:
-        contestants = [ours(work), peft_loop(work)]
+        ways = dict.fromkeys((threads, 1)) if work.device == "cpu" else (1,)
+        contestants = [*(ours(work, processes) for processes in ways), peft_loop(work)]
         if work.nodes == 1 and importlib.util.find_spec("trl"):
-            contestants.append(trl(work))
+            contestants += [trl(work, processes) for processes in ways]
         if work.nodes > 1 and importlib.util.find_spec("comlrl"):
             contestants.append(comlrl(work))
         try:

@@ -1,16 +1,19 @@
-"""Contestants: trainers that take turns, each in a process of its own, so that none hides another's memory.
+"""Contestants: trainers that take turns, each in processes of its own, so that none hides another's memory.
 
 A process waits for the word before every step. Steps of all contestants alternate in one run, so that whatever else the
-machine does meets all of them alike; the first step of each is warm-up.
+machine does meets all of them alike; the first step of each is warm-up. A trainer that divides its work has several
+processes, which find each other as torchrun's do, and its step ends with the last of them.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -77,57 +80,63 @@ def _take_part(contend: Callable[[Work, Turns], None], work: Work, threads: int,
 
 @dataclass
 class Contestant:
-    """A trainer and what it did: seconds of every step, and the peak memory of its process in bytes."""
+    """A trainer and what it did: seconds of every step, and the peak memory of its processes together, in bytes."""
 
     name: str
     contend: Callable[[Work, Turns], None]
     work: Work
     environment: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
     seconds: list[float] = field(default_factory=list)
     memory: int = 0
-    _process: Any = field(default=None, repr=False)
-    _connection: Connection | None = field(default=None, repr=False)
+    _team: list[tuple[Any, Connection]] = field(default_factory=list, repr=False)
 
     def start(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        before = {name: os.environ.get(name) for name in self.environment}
-        os.environ.update(self.environment)  # which a process can only be given at its start
-        try:
-            self._process = context.Process(
-                target=_take_part, args=(self.contend, self.work, threads, theirs), daemon=True
-            )
-            self._process.start()
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
-        theirs.close()
+        port = free_port() if self.processes > 1 else 0
+        for rank in range(self.processes):
+            ours, theirs = context.Pipe()
+            told = {**self.environment, **(place_in_team(rank, self.processes, port) if port else {})}
+            arguments = (self.contend, self.work, threads, theirs)
+            process = context.Process(target=_take_part, args=arguments, daemon=True)
+            with environment(told):  # which a process can only be given at its start
+                process.start()
+            theirs.close()
+            self._team.append((process, ours))
         self._hear()
 
     def step(self) -> None:
-        assert self._connection is not None
-        self._connection.send(True)
-        self.seconds.append(self._hear())
+        self._tell(True)
+        self.seconds.append(max(self._hear()))
 
     def end(self) -> None:
-        assert self._connection is not None
-        self._connection.send(False)
-        self.memory = self._hear()
-        self._process.join(10)
-        self._process.terminate()
+        self._tell(False)
+        self.memory = sum(self._hear())
+        for process, _ in self._team:
+            process.join(10)
+            process.terminate()
 
-    def _hear(self) -> Any:
-        assert self._connection is not None
-        try:
-            told = self._connection.recv()
-        except EOFError:
-            raise ContestError(f"{self.name} ended with exit code {self._process.exitcode}") from None
-        if isinstance(told, str) and told != "ready":
-            raise ContestError(f"{self.name} failed: {told}")
-        return told
+    def kill(self) -> None:
+        for process, _ in self._team:
+            process.kill()
+
+    def _tell(self, going: bool) -> None:
+        for _, connection in self._team:
+            connection.send(going)
+
+    def _hear(self) -> list[Any]:
+        """What every process answers. Raises ContestError for one that failed."""
+        answers = []
+        for process, connection in self._team:
+            try:
+                told = connection.recv()
+            except (EOFError, ConnectionResetError):
+                process.join(1)
+                raise ContestError(f"{self.name} ended with exit code {process.exitcode}") from None
+            if isinstance(told, str) and told != "ready":
+                raise ContestError(f"{self.name} failed: {told}")
+            answers.append(told)
+        return answers
 
     @property
     def per_second(self) -> float:
@@ -135,22 +144,46 @@ class Contestant:
         return self.work.messages / median(self.seconds[1:])
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def place_in_team(rank: int, size: int, port: int) -> dict[str, str]:
+    """The variables by which torchrun tells a process who it is and where the others are."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+    return {"MASTER_ADDR": "127.0.0.1"} | {name: str(value) for name, value in place.items()}
+
+
+@contextmanager
+def environment(told: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def alternate(contestants: Sequence[Contestant], steps: int, threads: int = 1) -> None:
-    """Let all take `steps` steps and one before, in turns. Raises ContestError where one fails."""
-    started: list[Contestant] = []
+    """Let all take `steps` steps and one before, in turns, on `threads` CPU cores each: a thread a process, or all
+    threads in the only one. Raises ContestError where one fails."""
     try:
         for contestant in contestants:
-            started.append(contestant)
-            contestant.start(threads)
+            contestant.start(max(1, threads // contestant.processes))
         for _ in range(steps + 1):
             for contestant in contestants:
                 contestant.step()
         for contestant in contestants:
             contestant.end()
     finally:
-        for contestant in started:
-            if contestant._process is not None:
-                contestant._process.kill()
+        for contestant in contestants:
+            contestant.kill()
 
 
 def ratio(ours: Contestant, theirs: Contestant) -> float:

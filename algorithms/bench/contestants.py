@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from ..distributed import Team
 from .contest import Contestant, Turns
 from .floors import synchronize
 from .work import EOS, Engine, Work, lora
@@ -22,13 +24,13 @@ QUIET = {"WANDB_MODE": "disabled", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELIS
 FOREVER = 10**6
 
 
-def ours(work: Work) -> Contestant:
-    return Contestant("neuromas", _ours, work)
+def ours(work: Work, processes: int = 1) -> Contestant:
+    return Contestant(_divided("neuromas", processes), _ours, work, processes=processes)
 
 
-def trl(work: Work) -> Contestant:
+def trl(work: Work, processes: int = 1) -> Contestant:
     """TRL's GRPOTrainer, which trains one model."""
-    return Contestant("TRL GRPOTrainer", _trl, work, MALLOC | QUIET)
+    return Contestant(_divided("TRL GRPOTrainer", processes), _trl, work, MALLOC | QUIET, processes)
 
 
 def comlrl(work: Work) -> Contestant:
@@ -41,8 +43,13 @@ def peft_loop(work: Work) -> Contestant:
     return Contestant("loop over peft adapters", _peft_loop, work, MALLOC | QUIET)
 
 
+def _divided(name: str, processes: int) -> str:
+    return name if processes == 1 else f"{name}, {processes} processes"
+
+
 def _ours(work: Work, turns: Turns) -> None:
-    engine = Engine(work)
+    team = Team.join(work.device)
+    engine = Engine(replace(work, questions=work.questions // team.size), team)
     while turns.next():
         engine.step()
         synchronize(work.device)
@@ -60,11 +67,13 @@ def _trl(work: Work, turns: Turns) -> None:
 
     words = work.tokenizer()
     rows = [{"prompt": words.decode(prompt)} for seed in range(40) for prompt in work.prompts(seed)]
-    messages, cuda = work.questions * work.samples, work.device.startswith("cuda")
+    size, cuda = int(os.environ.get("WORLD_SIZE", "1")), work.device.startswith("cuda")
+    messages = work.questions * work.samples // size
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
             use_cpu=not cuda,
+            ddp_backend="gloo" if size > 1 else None,
             bf16=work.dtype == "bfloat16",
             per_device_train_batch_size=min(64, messages),
             gradient_accumulation_steps=max(1, messages // 64),

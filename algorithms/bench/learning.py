@@ -32,9 +32,8 @@ def reward(text: str) -> float:
 def learn_ours(work: Work, steps: int, seed: int) -> list[float]:
     """The mean reward of every step's messages."""
     engine = Engine(work)
-    adapters, curve = engine.network.adapters, []
-    assert adapters is not None
-    adapters.initialise(0, seed)
+    curve = []
+    engine.adapters.initialise(0, seed)
     engine.optimizer.learning_rate, engine.optimizer.betas = LEARNING_RATE, BETAS
     for step in range(steps):
         engine.updates = step  # the prompts' seed

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from neuromas_env.errors import UnknownNameError
 
 from ..backbone import Backbone
+from ..distributed import Team
 from ..network import Network
 from ..optimizer import StackedAdam
 from ..packing import TrainSample, pack
@@ -115,22 +116,30 @@ class Work:
         ]
 
 
-class Engine:
-    """Our own engine: `sample`, then `learn` from what was sampled, is one step. All nodes have the same prompts."""
+ALONE = Team()
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+
+class Engine:
+    """Our own engine: `sample`, then `learn` from what was sampled, is one step. All nodes have the same prompts.
+
+    In a `team`, `work` is what one process does; all hear what the others sampled, and add their gradients.
+    """
+
+    def __init__(self, work: Work, team: Team = ALONE) -> None:
+        self.work, self.team = work, team
         backbone = Backbone.wrap(work.model(), work.tokenizer(), work.shape)
         topology = "1" if work.nodes == 1 else f"{work.nodes - 1}-1"
         self.network = Network.create(topology, backbone, rank=RANK)
         assert self.network.adapters is not None
-        self.optimizer = StackedAdam(self.network.adapters, 1e-3)
+        self.adapters = self.network.adapters
+        self.optimizer = StackedAdam(self.adapters, 1e-3)
         self.updates = 0
 
     def sample(self, seed: int | None = None) -> tuple[list[int], list[list[int]], list[int], list[Sampled]]:
         """Nodes, prompts, questions and completions of all rows."""
         work, seed = self.work, self.updates if seed is None else seed
-        one = [prompt for prompt in work.prompts(self.updates) for _ in range(work.samples)]
+        drawn_from = self.updates * self.team.size + self.team.rank  # no prompt is another process's too
+        one = [prompt for prompt in work.prompts(drawn_from) for _ in range(work.samples)]
         rows, nodes = one * work.nodes, [node for node in range(work.nodes) for _ in one]
         groups = [place // work.samples for place in range(len(one))] * work.nodes
         drawn = sample(self.network.backbone, self.network.route, nodes, rows, groups, work.new, 1.0, seed)
@@ -148,7 +157,8 @@ class Engine:
         if advantages_M is None:
             advantages_M = torch.linspace(-1, 1, len(rows))
         advantages_M = advantages_M.to(self.network.backbone.device)
-        tokens = sum(len(one.token_ids) for one in drawn) / self.work.nodes
+        said = [one for share in self.team.gather(list(drawn)) for one in share]
+        tokens = sum(len(one.token_ids) for one in said) / self.work.nodes
         asked = zip(nodes, groups, rows, drawn, strict=True)
         batch = [TrainSample(node, group, row, one.token_ids) for node, group, row, one in asked]
         self.optimizer.zero_grad()
@@ -156,6 +166,7 @@ class Engine:
             logprobs_MT, mask_MT, order = self.network.logprobs(part)
             loss = -((logprobs_MT * mask_MT).sum(1) * advantages_M[order]).sum() / tokens
             loss.backward()
+        self.team.add(self.adapters.grad_NP)
         self.optimizer.step(max_norm=1.0)
         self.updates += 1
 

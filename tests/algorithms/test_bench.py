@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from algorithms.bench.contest import Contestant, ContestError, Turns, alternate, ratio
@@ -13,6 +15,7 @@ from algorithms.bench.contestants import ours, peft_loop
 from algorithms.bench.floors import Products
 from algorithms.bench.learning import learn_ours, reward
 from algorithms.bench.work import SHAPES, Engine, Work
+from algorithms.distributed import Team
 from neuromas_env.cli import main
 from neuromas_env.errors import UnknownNameError
 
@@ -58,6 +61,48 @@ def test_contestants_take_turns_and_tell_what_they_took() -> None:
     assert ratio(first, second) == 0.5 * 2.0  # half as much work; 4, 2 and 1 times as fast
 
 
+def needs_the_other(work: Work, turns: Turns) -> None:
+    team = Team.join("cpu")
+    while turns.next():
+        if team.gather(team.rank) != [0, 1]:
+            raise ValueError("where is the other?")
+
+
+def fails_in_the_second(work: Work, turns: Turns) -> None:
+    turns.next()
+    if os.environ["RANK"] == "1":
+        raise ValueError("no such thing")
+
+
+def test_the_processes_of_a_contestant_find_each_other_and_count_together() -> None:
+    one, two = Contestant("one", waits, TINY), Contestant("two", needs_the_other, TINY, processes=2)
+    alternate([one, two], steps=2)
+    assert len(two.seconds) == 3
+    assert two.memory > 1.5 * one.memory
+    assert "WORLD_SIZE" not in os.environ
+    with pytest.raises(ContestError, match="bad failed: ValueError: no such thing"):
+        alternate([Contestant("bad", fails_in_the_second, TINY, processes=2)], steps=1)
+
+
+def divided(work: Work, turns: Turns) -> None:
+    """Fails unless two processes take the step that one would take with the questions of both."""
+    team = Team.join("cpu")
+    engine, alone = Engine(work, team), Engine(work)
+    turns.next()
+    sampled = engine.sample(seed=0)
+    both = [one for share in team.gather(list(zip(*sampled, strict=True))) for one in share]
+    engine.learn(*sampled)
+    nodes, rows, groups, drawn = (list(column) for column in zip(*both, strict=True))
+    groups = [group + work.questions * (place >= len(sampled[0])) for place, group in enumerate(groups)]
+    alone.learn(nodes, rows, groups, drawn, torch.linspace(-1, 1, len(sampled[0])).repeat(2))
+    torch.testing.assert_close(engine.adapters.flat_NP, alone.adapters.flat_NP, atol=1e-6, rtol=0)
+    turns.next()
+
+
+def test_two_processes_take_one_step() -> None:
+    alternate([Contestant("ours", divided, Work("t1", 2, 2, 2, 6, 3), processes=2)], steps=0)
+
+
 def test_a_contestant_that_fails_is_named() -> None:
     with pytest.raises(ContestError, match="bad failed: ValueError: no such thing"):
         alternate([Contestant("bad", fails, TINY)], steps=1)
@@ -72,11 +117,9 @@ def test_ours_and_the_loop_over_adapters_do_the_work_of_two_nodes() -> None:
 
 def test_a_step_of_ours_moves_every_node() -> None:
     engine = Engine(Work("t1", nodes=2, questions=2, samples=2, prompt=6, new=3))
-    adapters = engine.network.adapters
-    assert adapters is not None
-    before = adapters.flat_NP.clone()
+    before = engine.adapters.flat_NP.clone()
     engine.step()
-    assert (adapters.flat_NP != before).any(1).all()
+    assert (engine.adapters.flat_NP != before).any(1).all()
 
 
 def test_the_reward_of_the_learning_curve_can_be_learnt() -> None:
@@ -100,7 +143,12 @@ def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [(["--parts", "speed"], "environment"), (["--nodes", "0"], "whole numbers"), (["--steps", "0"], "at least 1")],
+    [
+        (["--parts", "speed"], "environment"),
+        (["--nodes", "0"], "whole numbers"),
+        (["--steps", "0"], "at least 1"),
+        (["--questions", "3", "--threads", "2"], "do not divide"),
+    ],
 )
 def test_what_cannot_be_measured_is_told(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
