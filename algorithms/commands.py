@@ -12,7 +12,7 @@ import tyro
 
 from neuromas_env.errors import UsageError
 
-from .config import TrainConfig
+from .config import TrainConfig, topology_name
 from .gates import Init, Opening
 from .nano.config import PretrainConfig
 from .run import Run
@@ -30,8 +30,9 @@ def train(
     `neuromas show RUN`, judge it with `neuromas evaluate RUN TASK`. Ctrl-C saves and stops.
 
     Args:
-        grow: Train a small network and grow it, such as 1-1-1@80,2-2-1@40,2-2-2-1@plateau: topologies with the updates
-            of each, or until its validation gets no better. Every stage is a run below the folder.
+        grow: Train a small network and grow it, such as 1-1-1@80,2-2-1@40,found.json@plateau: topologies, or files that
+            hold one, with the updates of each, or until its validation gets no better. Every stage is a run below the
+            folder.
         resume: Go on with the run in the folder; start it where there is none.
         dry_run: Print what the run would take (parameters, tokens, memory, time), measured on a small part; start
             nothing.
@@ -92,7 +93,7 @@ def grow(
         updates=old.updates if updates is None else updates,
         learning_rate=old.learning_rate if learning_rate is None else learning_rate,
         seed=old.seed if seed is None else seed,
-        out=out or f"{run}-grown-{Path(to).stem if to.endswith('.json') else to.replace('/', '-')}",
+        out=out or f"{run}-grown-{topology_name(to)}",
     )
     tell(_trained(config, resume))
 

@@ -44,6 +44,11 @@ OF_GROWTH = frozenset({"init", "opening", "opening_updates"})
 """What means nothing without a parent."""
 
 
+def topology_name(topology: str) -> str:
+    """What stands for a topology in the name of a folder: its file's name, or how it is spelt."""
+    return Path(topology).stem if topology.endswith(".json") else topology.replace("/", "-")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How a network is trained. Besides the task, the defaults train three nodes on the embedded backbone."""
@@ -212,8 +217,7 @@ class TrainConfig:
     @property
     def folder(self) -> Path:
         """The run folder, given or made of the run's name."""
-        topology = Path(self.topology).stem if self.topology.endswith(".json") else self.topology
-        name = f"{self.task}-{topology}-{self.algorithm}-seed{self.seed}"
+        name = f"{self.task}-{topology_name(self.topology)}-{self.algorithm}-seed{self.seed}"
         return Path(self.out) if self.out else Path("runs") / name.replace("/", "-")
 
     def make_task(self) -> Task:

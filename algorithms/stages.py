@@ -2,9 +2,10 @@
 
     neuromas train chain --grow 1-1-1@80,2-2-1@40,2-2-2-1@plateau
 
-`TOPOLOGY@N` trains N updates; `TOPOLOGY@plateau` until the validation has not become better for `patience` validations
-(3 where the configuration has none), and at most as long as the configuration says. Every stage is an ordinary run in a
-folder of its own below the run's folder, so what was interrupted goes on where it stood.
+`TOPOLOGY@N` trains N updates of a topology, spelt or in a .json file; `TOPOLOGY@plateau` until the validation has not
+become better for `patience` validations (3 where the configuration has none), and at most as long as the configuration
+says. Every stage is an ordinary run in a folder of its own below the run's folder, so what was interrupted goes on
+where it stood.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from neuromas_env.errors import TopologyError, UsageError
 from neuromas_env.growth import grown
-from neuromas_env.topology import Topology
 
-from .config import TrainConfig
+from .config import TrainConfig, topology_name
+from .resolve import resolve_topology
 
 if TYPE_CHECKING:
     from .run import Run
@@ -46,8 +47,8 @@ def parse_stages(text: str) -> list[Stage]:
         stages.append(Stage(topology, None if length == PLATEAU else int(length)))
     try:
         for before, after in pairwise(stages):
-            grown(Topology.parse(before.topology), after.topology)
-        Topology.parse(stages[0].topology)
+            grown(resolve_topology(before.topology), resolve_topology(after.topology))
+        resolve_topology(stages[0].topology)
     except TopologyError as error:
         raise UsageError(f"--grow: {error}") from None
     return stages
@@ -59,7 +60,7 @@ def stage_configs(config: TrainConfig, stages: list[Stage]) -> list[TrainConfig]
         raise UsageError("--grow begins from nothing, so it cannot go on from a --parent")
     configs: list[TrainConfig] = []
     for number, stage in enumerate(stages, start=1):
-        folder = config.folder / f"stage{number}-{stage.topology.replace('/', '-')}"
+        folder = config.folder / f"stage{number}-{topology_name(stage.topology)}"
         own = replace(
             config,
             topology=stage.topology,

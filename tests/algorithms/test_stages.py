@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -19,6 +20,7 @@ from algorithms.trainer import train
 from neuromas_env.cli import main
 from neuromas_env.cli import run as command
 from neuromas_env.errors import UsageError
+from neuromas_env.topology import Topology
 
 ECHO = tiny_models.LongEcho()
 
@@ -32,6 +34,7 @@ ECHO = tiny_models.LongEcho()
         ("2-2-1@3,1-1-1@3", "hidden layer 1 has 2 nodes, and only 1 there"),
         ("1-1@3,1-2@3", "last layer must have width 1"),
         ("5@3", "last layer must have width 1"),
+        ("1-1@3,nowhere.json@3", "nowhere.json cannot be read"),
     ],
 )
 def test_stages_that_cannot_be_are_refused(text: str, told: str) -> None:
@@ -52,6 +55,17 @@ def test_each_stage_goes_on_from_the_one_before(config: TrainConfig, backbone: B
     assert [ancestor["topology"] for ancestor in last.record["ancestors"]] == ["1-1", "2-1"]
     with pytest.raises(UsageError, match="cannot go on from a --parent"):
         stage_configs(replace(config, parent="x"), parse_stages("1-1@2"))
+
+
+def test_a_stage_may_be_a_topology_from_a_file(config: TrainConfig, backbone: Backbone, tmp_path: Path) -> None:
+    found = tmp_path / "found.json"
+    found.write_text(json.dumps(Topology.parse("1-1-1/all").to_json()))
+    stages = stage_configs(config, parse_stages(f"1-1@1,{found}@1"))
+    last = train_stages(stages, lambda stage: train(stage, task=ECHO, backbone=backbone))
+    assert last.folder.name == "stage2-found"
+    grown = Topology.from_json(json.loads((last.folder / "topology.json").read_text()))
+    assert len(grown.edges) == 3  # the skip too
+    assert [ancestor["topology"] for ancestor in last.record["ancestors"]] == ["1-1"]
 
 
 def test_a_schedule_that_was_stopped_goes_on_with_its_stage(
