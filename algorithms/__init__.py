@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .packing import TrainSample as TrainSample
     from .packing import pack as pack
     from .run import Run as Run
-    from .trainer import train as train
+    from .training import train as train
 
 _MODULES = {
     "Algorithm": "algorithm",

@@ -101,7 +101,7 @@ def grow(
 def _trained(config: TrainConfig, resume: bool) -> Run:
     """The finished run of `config`; what keeps it from finishing ends the command with one line."""
     from .errors import EngineError, TrainingError, TrainingStopped
-    from .trainer import train as run_training
+    from .training import train as run_training
 
     try:
         return run_training(config, resume=resume, progress=True)

@@ -26,7 +26,7 @@ from algorithms.learner import Additions, backward, learn
 from algorithms.network import Network
 from algorithms.optimizer import StackedAdam
 from algorithms.rollout import Rollout, roll_out
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env.errors import UsageError
 
 ECHO = tiny_models.Echo()
@@ -227,9 +227,9 @@ def test_a_micro_batch_that_is_found_is_kept_for_resuming(config, backbone, monk
     run = train(replace(config, micro_batch_tokens=0, updates=2), task=ECHO, backbone=backbone)
     found = run.record["micro_batch_tokens"]
     assert found >= 64
-    import algorithms.trainer
+    import algorithms.training
 
-    monkeypatch.setattr(algorithms.trainer, "fitting_micro_batch", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(algorithms.training, "fitting_micro_batch", lambda *_: pytest.fail("measured again"))
     record = json.loads((run.folder / "config.json").read_text())
     record["config"]["updates"] = 3
     (run.folder / "config.json").write_text(json.dumps(record))

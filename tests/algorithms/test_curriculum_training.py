@@ -15,7 +15,7 @@ from algorithms.backbone import Backbone, load_backbone
 from algorithms.config import TrainConfig
 from algorithms.run import Run
 from algorithms.seeds import question_indices
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env import Question, register_task, registry
 from neuromas_env.cli import main
 from neuromas_env.curriculum import Curriculum

@@ -17,7 +17,7 @@ from algorithms.estimate import bytes_per_token, estimate, find_micro_batch_toke
 from algorithms.memory import free_memory, kept_for_backward
 from algorithms.network import Network
 from algorithms.packing import TrainSample, pack
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env.errors import UsageError
 
 

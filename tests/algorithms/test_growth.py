@@ -21,7 +21,7 @@ from algorithms.errors import TrainingStopped
 from algorithms.gates import Gate, Gates
 from algorithms.growth import carried, disconnect, extended, grow, prune
 from algorithms.run import Run
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env import Meter, make_task, run_episodes
 from neuromas_env.errors import CheckpointError, TopologyError, UsageError
 from neuromas_env.growth import Growth, connect

@@ -30,7 +30,7 @@ from algorithms.ppo import ActorCritic
 from algorithms.rloo import RLOO
 from algorithms.rollout import Rollout, roll_out
 from algorithms.run import Run
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env.cli import main
 from neuromas_env.errors import UsageError
 

@@ -32,7 +32,7 @@ from algorithms.optimizer import StackedAdam
 from algorithms.ppo import PPO, ActorCritic, following_calls, generalised_advantages, joint_prompts, own_prompts
 from algorithms.rollout import Rollout, calls_of, roll_out
 from algorithms.run import Run
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env.errors import UsageError
 from neuromas_env.topology import Topology
 

@@ -17,7 +17,7 @@ from algorithms.learner import backward
 from algorithms.network import Network
 from algorithms.resampling import chosen, joined, signalling, with_signal
 from algorithms.rollout import Rollout, roll_out
-from algorithms.trainer import train
+from algorithms.training import train
 
 ECHO = tiny_models.Echo()
 

@@ -17,7 +17,7 @@ from algorithms.inspect_commands import inspect
 from algorithms.run import Run
 from algorithms.seeds import derive
 from algorithms.specialisation import Remembering, Specialisation, observe, shape, specialisation
-from algorithms.trainer import train
+from algorithms.training import train
 from algorithms.validation import GreedyPolicy
 from neuromas_env import Message, Topology, make_task, run_episodes
 from neuromas_env.cli import call

@@ -16,7 +16,7 @@ from algorithms import Backbone, TrainConfig
 from algorithms.errors import TrainingStopped
 from algorithms.run import Run, is_run
 from algorithms.stages import parse_stages, stage_configs, train_stages
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env.cli import main
 from neuromas_env.cli import run as command
 from neuromas_env.errors import UsageError

@@ -25,7 +25,7 @@ from algorithms.optimizer import StackedAdam
 from algorithms.reinforce import Reinforce
 from algorithms.rollout import roll_out
 from algorithms.run import Run
-from algorithms.trainer import train
+from algorithms.training import train
 from neuromas_env.cli import main
 from neuromas_env.errors import UsageError
 from neuromas_env.transcripts import replay
