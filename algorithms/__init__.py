@@ -33,7 +33,7 @@ _MODULES = {
     "load_backbone": "backbone",
     "pack": "packing",
     "register_algorithm": "algorithm",
-    "train": "trainer",
+    "train": "training",
 }
 __all__ = sorted(_MODULES)
 
