@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from .products import linear, linear_into
 
 Segment = tuple[int, int, int]  # (node, start, stop): the flat tokens of one node
 
@@ -77,8 +78,8 @@ class StackedRoute:
         """The outputs [L, d_out] of all layers of a group, from x [L, d_in]."""
         if self.merge:
             pairs = zip(group.linears, group.merged, strict=True)
-            return tuple(self._merged(x, linear.bias, weights) for linear, weights in pairs)
-        outputs = tuple(F.linear(x, linear.weight, linear.bias) for linear in group.linears)
+            return tuple(self._merged(x, layer.bias, weights) for layer, weights in pairs)
+        outputs = tuple(linear(x, layer.weight, layer.bias) for layer in group.linears)
         for node, start, stop in self.segments:
             hidden = x[start:stop] @ group.a[node].to(x.dtype).t()
             for y, b, part in zip(outputs, group.bs, hidden.split(group.rank, 1), strict=True):
@@ -87,10 +88,10 @@ class StackedRoute:
 
     def _merged(self, x: Tensor, bias: Tensor | None, weights: Tensor) -> Tensor:
         if len(self.segments) == 1:
-            return F.linear(x, weights[self.segments[0][0]], bias)
+            return linear(x, weights[self.segments[0][0]], bias)
         y = x.new_empty(len(x), weights.shape[1])
         for node, start, stop in self.segments:
-            torch.mm(x[start:stop], weights[node].t(), out=y[start:stop])
+            linear_into(y[start:stop], x[start:stop], weights[node])
         return y if bias is None else y.add_(bias)
 
 
