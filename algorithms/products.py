@@ -43,10 +43,12 @@ def pieces(rows: int) -> list[int]:
     return sizes
 
 
-def linear_into(out: Tensor, x: Tensor, weight: Tensor) -> None:
-    """Put x [L, d_in] through weight [d_out, d_in] into `out` [L, d_out]; no gradients."""
+def linear_into(out: Tensor, x: Tensor, weight: Tensor, add: bool = False) -> None:
+    """Put x [L, d_in] through weight [d_out, d_in] into `out` [L, d_out], or `add` it; no gradients."""
     if len(x) < STEP or not gains(x, weight):
-        torch.mm(x, weight.t(), out=out)
+        torch.addmm(out, x, weight.t(), beta=float(add), out=out)
+    elif add:
+        out.add_(linear(x, weight))
     else:
         out.copy_(linear(x, weight))
 

@@ -117,8 +117,8 @@ class _Routed(torch.autograd.Function):
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         rank, scaling = group.rank, route.scaling
         if grad_x is not None and not route.merge:
-            for i, linear in enumerate(group.linears):
-                torch.addmm(grad_x, grads[i], linear.weight, beta=float(i > 0), out=grad_x)
+            for i, layer in enumerate(group.linears):
+                linear_into(grad_x, grads[i], layer.weight.t(), add=i > 0)
         for node, start, stop in route.segments:
             x_n, a_n = x[start:stop], group.a[node].to(x.dtype)
             hidden = x_n @ a_n.t()
@@ -129,7 +129,7 @@ class _Routed(torch.autograd.Function):
                 _accumulate(group.grad_bs[i][node], part.t(), hidden[:, cut], scaling)
                 torch.mm(part, b[node].to(x.dtype), out=grad_hidden[:, cut])
                 if into is not None and route.merge:
-                    torch.addmm(into, part, group.merged[i][node], beta=float(i > 0), out=into)
+                    linear_into(into, part, group.merged[i][node].t(), add=i > 0)
             _accumulate(group.grad_a[node], grad_hidden.t(), x_n, scaling)
             if into is not None and not route.merge:
                 into.addmm_(grad_hidden, a_n, alpha=scaling)

@@ -21,13 +21,22 @@ needs_wide = pytest.mark.skipif(
 def test_it_is_the_product(rows, with_bias):
     torch.manual_seed(0)
     x, weight, bias = torch.randn(1, rows, 48), torch.randn(40, 48), torch.randn(40) if with_bias else None
-    expected = F.linear(x, weight, bias)
-    into = torch.empty(rows, 40)
     with torch.no_grad():
         found = products.linear(x, weight, bias)
-        products.linear_into(into, x[0], weight)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
-    torch.testing.assert_close(into, F.linear(x[0], weight), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found, F.linear(x, weight, bias), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [31, 32, 250, 700])
+def test_it_is_put_into_or_added(rows):
+    """The transposed weight is that of the gradient."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(rows, 48), torch.randn(48, 40)
+    into = torch.full((rows, 40), torch.nan)
+    with torch.no_grad():
+        products.linear_into(into, x, weight.t())
+        torch.testing.assert_close(into, x @ weight, rtol=0, atol=1e-4)
+        products.linear_into(into, x, weight.t(), add=True)
+    torch.testing.assert_close(into, 2 * x @ weight, rtol=0, atol=2e-4)
 
 
 def test_pieces_are_few_and_cover_the_rows():
