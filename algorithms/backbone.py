@@ -31,6 +31,7 @@ from .engines import Engine, make_engine
 from .engines.choose import TRANSFORMERS
 from .engines.openai import ChatServer, ServedModel
 from .memory import keep_freed_memory
+from .products import Linear
 from .recompute import Recomputed
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Router:
         self.route: Route | None = None
 
 
-class RoutedLinear(nn.Linear):
+class RoutedLinear(Linear):
     """A linear layer that hands over to the active route; where that has no adapter for it, it is a plain one."""
 
     site: str
@@ -114,6 +115,8 @@ class Backbone:
                 routed: RoutedLinear = module  # type: ignore[assignment]
                 routed.site, routed.router = site, router
                 targets[site] = routed
+        if type(head := model.get_output_embeddings()) is nn.Linear:
+            head.__class__ = Linear
         if not targets:
             raise BackboneError(f"backbone {name!r} has none of the linear layers that carry adapters: {TARGETS}")
         eos_ids = _eos_ids(model, tokenizer)

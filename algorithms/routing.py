@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from .products import linear, linear_into
 
 Segment = tuple[int, int, int]  # (node, start, stop): the flat tokens of one node
 
@@ -77,8 +78,8 @@ class StackedRoute:
         """The outputs [L, d_out] of all layers of a group, from x [L, d_in]."""
         if self.merge:
             pairs = zip(group.linears, group.merged, strict=True)
-            return tuple(self._merged(x, linear.bias, weights) for linear, weights in pairs)
-        outputs = tuple(F.linear(x, linear.weight, linear.bias) for linear in group.linears)
+            return tuple(self._merged(x, layer.bias, weights) for layer, weights in pairs)
+        outputs = tuple(linear(x, layer.weight, layer.bias) for layer in group.linears)
         for node, start, stop in self.segments:
             hidden = x[start:stop] @ group.a[node].to(x.dtype).t()
             for y, b, part in zip(outputs, group.bs, hidden.split(group.rank, 1), strict=True):
@@ -87,10 +88,10 @@ class StackedRoute:
 
     def _merged(self, x: Tensor, bias: Tensor | None, weights: Tensor) -> Tensor:
         if len(self.segments) == 1:
-            return F.linear(x, weights[self.segments[0][0]], bias)
+            return linear(x, weights[self.segments[0][0]], bias)
         y = x.new_empty(len(x), weights.shape[1])
         for node, start, stop in self.segments:
-            torch.mm(x[start:stop], weights[node].t(), out=y[start:stop])
+            linear_into(y[start:stop], x[start:stop], weights[node])
         return y if bias is None else y.add_(bias)
 
 
@@ -116,8 +117,8 @@ class _Routed(torch.autograd.Function):
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         rank, scaling = group.rank, route.scaling
         if grad_x is not None and not route.merge:
-            for i, linear in enumerate(group.linears):
-                torch.addmm(grad_x, grads[i], linear.weight, beta=float(i > 0), out=grad_x)
+            for i, layer in enumerate(group.linears):
+                linear_into(grad_x, grads[i], layer.weight.t(), add=i > 0)
         for node, start, stop in route.segments:
             x_n, a_n = x[start:stop], group.a[node].to(x.dtype)
             hidden = x_n @ a_n.t()
@@ -128,7 +129,7 @@ class _Routed(torch.autograd.Function):
                 _accumulate(group.grad_bs[i][node], part.t(), hidden[:, cut], scaling)
                 torch.mm(part, b[node].to(x.dtype), out=grad_hidden[:, cut])
                 if into is not None and route.merge:
-                    torch.addmm(into, part, group.merged[i][node], beta=float(i > 0), out=into)
+                    linear_into(into, part, group.merged[i][node].t(), add=i > 0)
             _accumulate(group.grad_a[node], grad_hidden.t(), x_n, scaling)
             if into is not None and not route.merge:
                 into.addmm_(grad_hidden, a_n, alpha=scaling)

@@ -197,7 +197,7 @@ def _draw(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[
     if uniforms is None:
         token = logprobs.argmax(-1)
     else:
-        cumulative = logprobs.double().exp().cumsum(-1)
+        cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
         token = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
         token = token.clamp_max(logits.shape[-1] - 1)
     return token, logprobs.gather(1, token[:, None])[:, 0]
