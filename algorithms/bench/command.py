@@ -35,8 +35,9 @@ def bench(
     """Measure this machine: steps of environments, sampling, training, and both beside other trainers.
 
     Sampling and training are told as shares of a floor: the time of the matrix products that the same work needs, and
-    nothing else. TRL's GRPOTrainer and CoMLRL's MAGRPO take part where they are installed, each at its best settings,
-    on the same model, prompts, samples and lengths; steps of all take turns, each in a process of its own.
+    nothing else, by the product that is taken and by torch's own. TRL's GRPOTrainer and CoMLRL's MAGRPO take part where
+    they are installed, each at its best settings, on the same model, prompts, samples and lengths; steps of all take
+    turns, each in a process of its own.
 
     Args:
         parts: What is measured: environment, sampling, training, peers, learning (rewards beside TRL's).
@@ -166,19 +167,26 @@ def training(works: Sequence[Any], steps: int, seeds: int, threads: int) -> list
 
 
 def _beside_floor(work: Any, run: Any, floor: Any, count: int, unit: str, steps: int) -> dict[str, Any]:
-    """Rates of ours and of the floor, taken in turns, and the median of their ratios."""
+    """Rates of ours and of two floors, taken in turns, and the medians of their ratios.
+
+    The floor of torch's own product is what other code is measured by; ours may take a faster one (products.py), and
+    then the lower floor is that one's.
+    """
     from statistics import median
 
-    from .floors import seconds
+    from ..products import linear
+    from .floors import plain, seconds
 
-    pairs = [(seconds(run, work.device, 1), floor(work)) for _ in range(steps)]
+    turns = [(seconds(run, work.device, 1), floor(work, linear), floor(work, plain)) for _ in range(steps)]
     return {
         "model": work.shape,
         "nodes": work.nodes,
         "rows": work.messages,
-        unit: round(count / median(own for own, _ in pairs)),
-        f"floor {unit}": round(count / median(least for _, least in pairs)),
-        "share": round(median(least / own for own, least in pairs), 3),
+        unit: round(count / median(own for own, _, _ in turns)),
+        f"floor {unit}": round(count / median(least for _, least, _ in turns)),
+        "share": round(median(least / own for own, least, _ in turns), 3),
+        f"torch's floor {unit}": round(count / median(other for _, _, other in turns)),
+        "share of torch's": round(median(other / own for own, _, other in turns), 3),
     }
 
 

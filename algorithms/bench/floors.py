@@ -9,7 +9,11 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from ..products import linear
 from .work import Work
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""x [L, d_in] and weight [d_out, d_in] to [L, d_out]."""
 
 
 def synchronize(device: str) -> None:
@@ -30,14 +34,19 @@ def seconds(run: Callable[[], object], device: str = "cpu", repeats: int = 3) ->
     return median(times)
 
 
+def plain(x: Tensor, weight: Tensor) -> Tensor:
+    """The product as torch takes it without being asked otherwise (products.py has the faster one)."""
+    return x @ weight.t()
+
+
 class Products:
     """The matrix products of a model's linear layers, with inputs at hand: no attention, no norms, no sampling.
 
     `layers` are those of all decoder layers, `head` the one over the vocabulary, each [d_out, d_in].
     """
 
-    def __init__(self, work: Work) -> None:
-        model = work.model()
+    def __init__(self, work: Work, product: Product = linear) -> None:
+        model, self.product = work.model(), product
         linears = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         self.layers = [module.weight.detach() for name, module in linears if name != "lm_head"]
         self.head = next(module.weight.detach() for name, module in linears if name == "lm_head")
@@ -49,8 +58,8 @@ class Products:
 
         def run() -> None:
             for weight in self.layers:
-                inputs[weight.shape[1]] @ weight.t()
-            ends @ self.head.t()
+                self.product(inputs[weight.shape[1]], weight)
+            self.product(ends, self.head)
 
         return run
 
@@ -60,26 +69,26 @@ class Products:
         ends = torch.ones(kept, self.head.shape[0]).to(self.head)
 
         def run() -> None:
-            ends @ self.head
+            self.product(ends, self.head.t())
             for weight in self.layers:
-                grads[weight.shape[0]] @ weight
+                self.product(grads[weight.shape[0]], weight.t())
 
         return run
 
 
 @torch.inference_mode()
-def sampling_floor(work: Work) -> float:
+def sampling_floor(work: Work, product: Product) -> float:
     """Seconds of the products of sampling, every prompt read once for all of its samples, every message full length."""
-    products, rows = Products(work), work.questions * work.samples * work.nodes
+    products, rows = Products(work, product), work.questions * work.samples * work.nodes
     prompts = work.questions * work.nodes
     prefill = seconds(products.forward(prompts * work.prompt, prompts), work.device)
     return prefill + (work.new - 1) * seconds(products.forward(rows, rows), work.device)
 
 
 @torch.inference_mode()
-def training_floor(work: Work, micro_batch_tokens: int = 16384) -> float:
+def training_floor(work: Work, product: Product, micro_batch_tokens: int = 16384) -> float:
     """Seconds of the products of one forward and backward pass over prompts, read once, and messages."""
-    products, prompts = Products(work), work.questions * work.nodes
+    products, prompts = Products(work, product), work.questions * work.nodes
     tokens = prompts * (work.prompt + work.samples * work.new)
     kept = prompts * work.samples * work.new
     parts = -(-tokens // micro_batch_tokens)

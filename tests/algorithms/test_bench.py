@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from algorithms.bench.contest import Contestant, ContestError, Turns, alternate, ratio
 from algorithms.bench.contestants import ours, peft_loop
-from algorithms.bench.floors import Products
+from algorithms.bench.floors import Products, plain, sampling_floor, training_floor
 from algorithms.bench.learning import learn_ours, reward
 from algorithms.bench.work import SHAPES, Engine, Work
 from algorithms.distributed import Team
@@ -29,7 +29,7 @@ def test_models_have_the_size_they_are_known_by(name: str, parameters: int) -> N
 
 
 def test_floors_count_every_product_of_a_pass_once() -> None:
-    products = Products(TINY)
+    products = Products(TINY, plain)
     shape = SHAPES["t1"]
     per_token = sum(weight.numel() for weight in products.layers)
     with FlopCounterMode(display=False) as counted:
@@ -38,6 +38,23 @@ def test_floors_count_every_product_of_a_pass_once() -> None:
     with FlopCounterMode(display=False) as counted:
         products.backward(10, 4)()
     assert counted.get_total_flops() == 2 * (10 * per_token + 4 * shape.vocabulary * shape.hidden)
+
+
+def test_floors_multiply_by_the_product_they_are_given() -> None:
+    counted: list[tuple[int, ...]] = []
+
+    def told(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        counted.append((*x.shape, *weight.shape))
+        return plain(x, weight)
+
+    sampling_floor(TINY, told)
+    layers = 4 * 7 + 1  # seven linear layers in each of four, and the head
+    assert len(counted) == 2 * 4 * layers  # prefill and one token, each once more than it is timed
+    assert counted[0][0] == TINY.questions * TINY.prompt
+    assert counted[-1] == (4, 128, 512, 128)
+    counted.clear()
+    training_floor(TINY, told)
+    assert counted[-1][0] == TINY.questions * (TINY.prompt + TINY.samples * TINY.new)
 
 
 def waits(work: Work, turns: Turns) -> None:
@@ -136,7 +153,7 @@ def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.Capture
         main(["bench", "--parts", "environment,sampling,training", *size, *options])
     found = json.loads((tmp_path / "bench.json").read_text())
     assert [(row["model"], row["nodes"]) for row in found["sampling"]] == [("t1", 1), ("t1", 2)]
-    assert all(0 < row["share"] < 1 for row in found["sampling"] + found["training"])
+    assert all(0 < row["share"] < 1 and row["share of torch's"] > 0 for row in found["sampling"] + found["training"])
     assert f"{found['training'][1]['samples/s']:,}" in capsys.readouterr().out
     assert "torch" in found["machine"]
 
