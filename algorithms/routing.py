@@ -81,7 +81,7 @@ class StackedRoute:
             return tuple(self._merged(x, layer.bias, weights) for layer, weights in pairs)
         outputs = tuple(linear(x, layer.weight, layer.bias) for layer in group.linears)
         for node, start, stop in self.segments:
-            hidden = x[start:stop] @ group.a[node].to(x.dtype).t()
+            hidden = linear(x[start:stop], group.a[node].to(x.dtype))
             for y, b, part in zip(outputs, group.bs, hidden.split(group.rank, 1), strict=True):
                 y[start:stop].addmm_(part, b[node].to(x.dtype).t(), alpha=self.scaling)
         return outputs
@@ -121,13 +121,13 @@ class _Routed(torch.autograd.Function):
                 linear_into(grad_x, grads[i], layer.weight.t(), add=i > 0)
         for node, start, stop in route.segments:
             x_n, a_n = x[start:stop], group.a[node].to(x.dtype)
-            hidden = x_n @ a_n.t()
+            hidden = linear(x_n, a_n)
             grad_hidden = torch.empty_like(hidden)
             into = None if grad_x is None else grad_x[start:stop]
             for i, b in enumerate(group.bs):
                 part, cut = grads[i][start:stop], slice(i * rank, (i + 1) * rank)
-                _accumulate(group.grad_bs[i][node], part.t(), hidden[:, cut], scaling)
-                torch.mm(part, b[node].to(x.dtype), out=grad_hidden[:, cut])
+                _accumulate(group.grad_bs[i][node].t(), hidden[:, cut].t(), part, scaling)
+                linear_into(grad_hidden[:, cut], part, b[node].to(x.dtype).t())
                 if into is not None and route.merge:
                     linear_into(into, part, group.merged[i][node].t(), add=i > 0)
             _accumulate(group.grad_a[node], grad_hidden.t(), x_n, scaling)
@@ -137,8 +137,8 @@ class _Routed(torch.autograd.Function):
 
 
 def _accumulate(total: Tensor, left: Tensor, right: Tensor, scaling: float) -> None:
-    """total += scaling · left @ right, in the precision of `total`."""
-    if left.dtype == total.dtype:
+    """total += scaling · left @ right, in the precision of `total`; `left` is the one of few rows, which is faster."""
+    if left.dtype == total.dtype and total.is_contiguous():
         total.addmm_(left, right, alpha=scaling)
     else:
         total.add_(left @ right, alpha=scaling)

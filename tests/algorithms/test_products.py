@@ -62,6 +62,20 @@ def test_it_is_taken_without_gradients_only():
         assert not products.gains(x.bfloat16(), weight.bfloat16())
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_layer_has_the_gradients_of_a_plain_one(frozen, with_bias):
+    torch.manual_seed(0)
+    layer, weights = products.Linear(48, 40, bias=with_bias), torch.randn(2, 350, 40)
+    layer.requires_grad_(not frozen)
+    x = torch.randn(2, 350, 48, requires_grad=True)
+    found = torch.autograd.grad((layer(x) * weights).sum(), [x, *(p for p in layer.parameters() if p.requires_grad)])
+    plain = F.linear(x, layer.weight, layer.bias)
+    expected = torch.autograd.grad((plain * weights).sum(), [x, *(p for p in layer.parameters() if p.requires_grad)])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    assert (type(layer(x).grad_fn).__name__ == "_FrozenBackward") == (frozen and not with_bias)
+
+
 @needs_wide
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "unmerged"])
 def test_messages_are_those_of_the_plain_product(merge, monkeypatch):
