@@ -1,12 +1,16 @@
 """The product of a linear layer, by the faster of the two libraries that torch has for it on a CPU.
 
-`torch.nn.functional.linear` calls MKL in single precision, which on AMD cores uses half of their vector width. oneDNN
-uses all of it: 200 to 240 GFLOP/s against 105 on a Zen 5 core. Both sum in single precision; they differ in rounding.
+`torch.nn.functional.linear` calls MKL in single precision, which on AMD cores with vectors of 512 bits uses half of them.
+oneDNN uses all: 200 to 240 GFLOP/s against 105 on a Zen 5 core. Both sum in single precision; they differ in rounding.
+On other makers' cores, where nothing was measured, torch's own choice stands.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,17 +67,28 @@ def linear_into(out: Tensor, x: Tensor, weight: Tensor, add: bool = False) -> No
 
 
 def gains(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN is taken: without gradients, in single precision, on a CPU with vectors of 512 bits. Its operator
-    is the one that compiled models call."""
+    """Whether oneDNN is taken: without gradients, in single precision, on a CPU where it is faster. Its operator is the
+    one that compiled models call."""
     return (
         not torch.is_grad_enabled()
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == "cpu"
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and torch.backends.mkldnn.is_available()
+        and half_used_by_mkl()
         and bool(torch.backends.mkldnn.enabled)
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+
+
+@cache
+def half_used_by_mkl() -> bool:
+    """Whether this is an AMD core with vectors of 512 bits, and oneDNN is there."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        maker = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        maker = platform.processor()
+    return "AuthenticAMD" in maker
 
 
 class Linear(nn.Linear):
