@@ -1,8 +1,8 @@
 """The product of a linear layer, by the faster of the two libraries that torch has for it on a CPU.
 
-`torch.nn.functional.linear` calls MKL in single precision, which on AMD cores with vectors of 512 bits uses half of them.
-oneDNN uses all: 200 to 240 GFLOP/s against 105 on a Zen 5 core. Both sum in single precision; they differ in rounding.
-On other makers' cores, where nothing was measured, torch's own choice stands.
+`torch.nn.functional.linear` calls MKL in single precision, which on AMD cores uses half of vectors of 512 bits. oneDNN
+uses all: 200 to 240 GFLOP/s against 105 on a Zen 5 core. Both sum in single precision; they differ in rounding. On
+other makers' cores, where nothing was measured, torch's own choice stands.
 """
 
 from __future__ import annotations
