@@ -106,10 +106,13 @@ def larger_scratch_is_worse(found: Found) -> list[Finding]:
 
 
 def steeper(found: Found) -> list[Finding]:
-    """How much steeper the error of the network falls; the interval adds both slopes' (wider than it need be)."""
+    """How much steeper the error of the network falls; the interval adds both slopes' (wider than it need be). Where
+    one makes no error at any size, nothing can be told."""
     rows = []
     for case in found.get("efficiency", {}).get("cases", []):
         network, single = case["network"], case["one node"]
+        if network["slope"] is None or single["slope"] is None:
+            continue
         difference = single["slope"] - network["slope"]
         rows.append(
             Finding(

@@ -65,7 +65,7 @@ def run(bench: Bench) -> Section:
             }
             lines.append(
                 [label, ", ".join(f"{q:,}: {100 * error.mean():.1f}" for q, error in points),
-                 f"{values['slope']:+.3f} ({values['low']:+.3f} to {values['high']:+.3f})", f"{theory:+.2f}"]
+                 told_slope(values), f"{theory:+.2f}"]
             )  # fmt: skip
         section.data["cases"].append(case)
         parts.append(f"### {title}: a = {a}, b = {b}\n\n" + table(
@@ -85,10 +85,13 @@ def slope(parameters: list[int], error: list[float]) -> float:
     return float(np.polyfit(np.log(parameters), np.log(error), 1)[0])
 
 
-def fitted(points: list[tuple[int, np.ndarray]]) -> dict[str, float]:
-    """The slope of log error over log parameters, and its interval over seeds and questions drawn anew."""
+def fitted(points: list[tuple[int, np.ndarray]]) -> dict[str, float | None]:
+    """The slope of log error over log parameters, and its interval over seeds and questions drawn anew; None where no
+    size has made an error, so that nothing can fall."""
     q = [parameters for parameters, _ in points]
     wrong_PSQ = np.stack([wrong_SQ for _, wrong_SQ in points])
+    if not wrong_PSQ.any():
+        return {"slope": None, "low": None, "high": None}
     _, S, Q = wrong_PSQ.shape
     least = FLOOR / (S * Q)
     rng = np.random.default_rng(0)
@@ -99,6 +102,12 @@ def fitted(points: list[tuple[int, np.ndarray]]) -> dict[str, float]:
     low, high = np.quantile(draws, [0.025, 0.975])
     error = np.maximum(wrong_PSQ.mean(axis=(1, 2)), least).tolist()
     return {"slope": slope(q, error), "low": float(low), "high": float(high)}
+
+
+def told_slope(values: dict[str, Any]) -> str:
+    if values["slope"] is None:
+        return "none: no error at any size"
+    return f"{values['slope']:+.3f} ({values['low']:+.3f} to {values['high']:+.3f})"
 
 
 def draw(case: dict[str, Any], path: Path) -> None:
@@ -113,13 +122,16 @@ def draw(case: dict[str, Any], path: Path) -> None:
     for label, colour in (("network", NETWORK), ("one node", TRAINED)):
         values = case[label]
         error = [max(each, 1e-4) for each in values["errors"]]
+        slope = "no error" if values["slope"] is None else f"slope {values['slope']:+.2f}"
         axes.plot(values["parameters"], error, "o-", color=colour, linewidth=1.5,
-                  label=f"{label}: slope {values['slope']:+.2f}, theory {values['theory']:+.2f}")  # fmt: skip
+                  label=f"{label}: {slope}, theory {values['theory']:+.2f}")  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(values["parameters"], [f"{q / 1000:,.0f}k" for q in values["parameters"]])
+    axes.minorticks_off()
     axes.set_xlabel("trainable parameters", color=FAINT, fontsize=9.5)
     axes.set_ylabel("error", color=FAINT, fontsize=9.5)
-    axes.grid(color=GRID, which="both")
+    axes.grid(color=GRID)
     axes.tick_params(length=0, colors=FAINT, labelsize=8.5)
     axes.legend(frameon=False, fontsize=9)
     save(figure, path)

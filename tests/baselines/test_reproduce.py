@@ -67,11 +67,24 @@ def test_a_planted_exponent_is_recovered() -> None:
     q = [100, 200, 400, 800, 1600]
     points = [(each, (rng.random((5, 4000)) < 3.0 * each**-0.5).astype(float)) for each in q]
     values = efficiency.fitted(points)
-    assert values["low"] < -0.5 < values["high"]
     assert values["slope"] == pytest.approx(-0.5, abs=0.05)
+    assert values["low"] is not None
+    assert values["high"] is not None
+    assert values["low"] < -0.5 < values["high"]
+    rare = efficiency.fitted([(100, np.eye(2, 10)), (200, np.zeros((2, 10)))])
+    assert rare["low"] is not None
+    assert math.isfinite(rare["low"])  # no logarithm of zero
+
+
+def test_where_no_size_makes_an_error_no_slope_is_told(tmp_path: Path) -> None:
     perfect = efficiency.fitted([(100, np.zeros((2, 10))), (200, np.zeros((2, 10)))])
-    assert perfect["slope"] == pytest.approx(0.0)
-    assert math.isfinite(perfect["low"])  # no logarithm of zero
+    assert perfect["slope"] is None
+    assert efficiency.told_slope(perfect) == "none: no error at any size"
+    one = {"parameters": [100, 200], "errors": [0.7, 0.6], "slope": -0.2, "low": -0.3, "high": -0.1, "theory": -0.25}
+    case = {"task": "tree 2", "network": {**one, **perfect, "errors": [0.0, 0.0], "theory": -0.5}, "one node": one}
+    assert claims.steeper({"efficiency": {"cases": [case]}}) == []
+    efficiency.draw(case, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
 def test_differences_have_the_interval_and_the_p_of_one_bootstrap() -> None:
