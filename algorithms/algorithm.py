@@ -12,15 +12,13 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from neuromas_env.errors import CheckpointError, UnknownNameError, UsageError
+from neuromas_env.names import Names, imported
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +42,9 @@ BUILTIN = {
     "malt": "malt:MALT",
     "sft": "sft:SFT",
 }
-_registered: dict[str, type[Algorithm]] = {}
+ALGORITHMS: Names[type[Algorithm]] = Names(
+    "algorithm", "neuromas.algorithms", BUILTIN, lambda name: imported(BUILTIN[name], str(__package__))
+)
 
 
 class Options:
@@ -96,7 +96,7 @@ class Algorithm(ABC):
         Raises UsageError for what the algorithm cannot learn from.
         """
         if epochs > 1 and not self.takes_epochs:
-            names = [name for name in sorted({*BUILTIN, *_registered}) if algorithm_class(name).takes_epochs]
+            names = [name for name in algorithm_names() if algorithm_class(name).takes_epochs]
             raise UsageError(
                 f"the algorithm {self.name!r} takes one step on each batch, so epochs cannot be {epochs} "
                 f"(more than 1 are taken by {', '.join(names)})"
@@ -195,35 +195,20 @@ def check_group(name: str, samples: int) -> None:
         )
 
 
-@cache
-def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="neuromas.algorithms") if point.name not in BUILTIN}
-
-
 def register_algorithm(algorithm: type[Algorithm]) -> type[Algorithm]:
     """Make an algorithm known by its `name`; usable as a decorator. Raises UsageError for a name that is taken."""
-    name = algorithm.name
-    if name in BUILTIN or name in _entry_points() or _registered.get(name, algorithm) is not algorithm:
-        raise UsageError(f"the algorithm name {name!r} is taken; choose another")
-    _registered[name] = algorithm
+    ALGORITHMS.register(algorithm.name, algorithm)
     return algorithm
 
 
 def algorithm_names() -> list[str]:
     """The names of all algorithms, sorted. Nothing is imported for it."""
-    return sorted({*BUILTIN, *_entry_points(), *_registered})
+    return ALGORITHMS.all()
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
     """The class known under exactly `name`. Raises UnknownNameError with what exists."""
-    if name in _registered:
-        return _registered[name]
-    if name in BUILTIN:
-        module, _, attribute = BUILTIN[name].partition(":")
-        return getattr(import_module(f".{module}", __package__), attribute)
-    if name in _entry_points():
-        return _entry_points()[name].load()
-    raise UnknownNameError("algorithm", name, algorithm_names())
+    return ALGORITHMS.find(name)
 
 
 def make_algorithm(name: str, options: Mapping[str, Any] | None = None) -> Algorithm:

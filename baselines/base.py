@@ -15,12 +15,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from neuromas_env.errors import UnknownNameError, UsageError
+from neuromas_env.names import Names, imported
 from neuromas_env.node import Message, NodeRequest, Policy
 from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from algorithms import TrainConfig
     from algorithms.backbone import Backbone
 
-GROUP = "neuromas.baselines"
 BUILTIN = {
     "direct": "direct:Direct",
     "cot": "cot:ZeroShotCoT",
@@ -241,33 +239,23 @@ class Method(ABC):
 
 
 MethodFactory = Callable[[MethodName], Method]
-_registered: dict[str, MethodFactory] = {}
+METHODS: Names[MethodFactory] = Names(
+    "method", "neuromas.baselines", BUILTIN, lambda name: imported(BUILTIN[name], str(__package__))
+)
 
 
 def register_method(name: str, factory: MethodFactory) -> None:
     """Make a method known by exactly `name` in this process. A name is given once."""
-    if name in BUILTIN or _registered.get(name, factory) is not factory:
-        raise UsageError(f"the method name {name!r} is taken; choose another")
-    _registered[name] = factory
+    METHODS.register(name, factory)
 
 
 def method_names() -> list[str]:
-    return sorted({*BUILTIN, *_registered, *(entry.name for entry in entry_points(group=GROUP))})
+    return METHODS.all()
 
 
 def method_factory(name: str) -> MethodFactory:
     """What makes methods of exactly this name. Raises UnknownNameError listing what exists."""
-    if name in _registered:
-        return _registered[name]
-    if name in BUILTIN:
-        module, _, attribute = BUILTIN[name].partition(":")
-        built_in: MethodFactory = getattr(import_module(f".{module}", __package__), attribute)
-        return built_in
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            offered: MethodFactory = entry.load()
-            return offered
-    raise UnknownNameError("method", name, method_names())
+    return METHODS.find(name)
 
 
 def make_method(text: str | MethodName) -> Method:

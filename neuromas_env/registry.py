@@ -10,15 +10,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pettingzoo
 
-from .errors import UnknownNameError, UsageError
+from .errors import UsageError
+from .names import Names, imported
 from .task import Task
 from .tasks.catalog import FAMILIES, SINGLE, builtin_names
 
@@ -27,18 +26,19 @@ TaskFactory = Callable[..., Task]
 COMMON = ("data", "difficulty", "allow_code_execution")
 """The options that have the same meaning for every task."""
 
-_registered: dict[str, TaskFactory] = {}
+
+def _built_in(name: str) -> TaskFactory:
+    family, _, member = name.partition("/")
+    factory: TaskFactory = imported("tasks." + (FAMILIES[family] if member else SINGLE[name]), str(__package__))
+    return partial(factory, member) if member else factory
 
 
-@cache
-def _entry_points() -> dict[str, EntryPoint]:
-    built_in = builtin_names()
-    return {point.name: point for point in entry_points(group="neuromas.tasks") if point.name not in built_in}
+TASKS: Names[TaskFactory] = Names("task", "neuromas.tasks", builtin_names(), _built_in)
 
 
 def task_names() -> list[str]:
     """The ids of all tasks, sorted. Nothing is imported for it."""
-    return sorted({*builtin_names(), *_entry_points(), *_registered})
+    return TASKS.all()
 
 
 def register_task(factory: TaskFactory, name: str | None = None) -> TaskFactory:
@@ -49,9 +49,7 @@ def register_task(factory: TaskFactory, name: str | None = None) -> TaskFactory:
     name = name or str(getattr(factory, "name", ""))
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise UsageError(f"bad task name {name!r}: letters, digits, '_', '-', '.' and at most one '/' are accepted")
-    if name in builtin_names() or name in _entry_points() or _registered.get(name, factory) is not factory:
-        raise UsageError(f"the task name {name!r} is taken; choose another")
-    _registered[name] = factory
+    TASKS.register(name, factory)
     _register_environment(name)
     return factory
 
@@ -75,16 +73,7 @@ def _register_environment(name: str) -> None:
 
 def task_factory(name: str) -> TaskFactory:
     """The class (or factory) of the task `name`. Raises UnknownNameError with close matches."""
-    if name in _registered:
-        return _registered[name]
-    if name in builtin_names():
-        family, _, member = name.partition("/")
-        module, _, attribute = (FAMILIES[family] if member else SINGLE[name]).partition(":")
-        built_in = getattr(import_module(f".tasks.{module}", __package__), attribute)
-        return partial(built_in, member) if member else built_in
-    if name in _entry_points():
-        return _entry_points()[name].load()
-    raise UnknownNameError("task", name, task_names())
+    return TASKS.find(name)
 
 
 def make_task(

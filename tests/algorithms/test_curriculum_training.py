@@ -54,7 +54,7 @@ class Vowels(tiny_models.Echo):
 def vowels_is_a_task() -> Iterator[None]:
     register_task(Vowels)
     yield
-    del registry._registered["vowels"]
+    registry.TASKS.forget("vowels")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_another_curriculum_is_another_run(config, backbone, change):
 def test_bad_curricula_are_one_line_with_exit_code_2_and_nothing_is_written(
     options, message, folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setitem(registry._registered, "tests/echo", tiny_models.Echo)
+    monkeypatch.setitem(registry.TASKS._registered, "tests/echo", tiny_models.Echo)
     with pytest.raises(SystemExit) as stop:
         main(["train", *options.split(), "--backbone", folder, "--out", str(tmp_path / "run")])
     assert stop.value.code == 2

@@ -39,7 +39,7 @@ def coin_is_a_task() -> Iterator[None]:
     """Known to the tests of this folder only: other suites run over all registered tasks."""
     register_task(Coin)
     yield
-    del registry._registered["coin"]
+    registry.TASKS.forget("coin")
 
 
 @pytest.fixture(scope="session")
