@@ -123,6 +123,8 @@ class Backbone:
         if not eos_ids:
             raise BackboneError(f"backbone {name!r} names no end token, in neither generation config nor tokenizer")
         pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos_ids[0]
+        if model.device.type == "cpu":
+            keep_freed_memory()
         return cls(model, tokenizer, eos_ids, pad_id, name, revision, targets, router)
 
     @property
@@ -306,8 +308,6 @@ def load_backbone(
                 source, config=config, revision=revision, dtype=getattr(torch, dtype)
             )
         model.to(device)
-        if model.device.type == "cpu":
-            keep_freed_memory()
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BackboneError(
