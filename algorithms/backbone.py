@@ -1,9 +1,10 @@
 """The frozen language model under a network: any Hugging Face causal model whose attention goes through the attention
 interface (Llama, Qwen3, Gemma 3 …), the embedded `nano` model included, with its tokenizer and its end tokens.
 
-Two things are added to the model, neither of which changes what it computes when called plainly: its linear layers
-can be routed through stacked adapters (`RoutedLinear`), and the attention implementation `neuromas` is registered
-(`attention.py`), which is switched on only inside `Backbone.forward` and `Backbone.features`.
+Three things are done to the model, none of which changes what it computes when called plainly, but for rounding: its
+linear layers can be routed through stacked adapters (`RoutedLinear`), its norms and gated units take fewer passes over
+memory (`fused.py`), and the attention implementation `neuromas` is registered (`attention.py`), which is switched on
+only inside `Backbone.forward` and `Backbone.features`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .attention import IMPLEMENTATION, Layout
 from .engines import Engine, make_engine
 from .engines.choose import TRANSFORMERS
 from .engines.openai import ChatServer, ServedModel
+from .fused import fuse
 from .memory import keep_freed_memory
 from .products import Linear
 from .recompute import Recomputed
@@ -117,6 +119,7 @@ class Backbone:
                 targets[site] = routed
         if type(head := model.get_output_embeddings()) is nn.Linear:
             head.__class__ = Linear
+        fuse(model.get_decoder())
         if not targets:
             raise BackboneError(f"backbone {name!r} has none of the linear layers that carry adapters: {TARGETS}")
         eos_ids = _eos_ids(model, tokenizer)
@@ -174,7 +177,7 @@ class Backbone:
     ) -> Tensor:
         """The logits [K, V] at the places `keep_K` of a flat batch of L tokens whose structure `layout` knows."""
         output = self._run(self.model, input_ids_L, position_ids_L, layout, route, logits_to_keep=keep_K)
-        logits: Tensor = output.logits[0]
+        logits: Tensor = output.logits.squeeze(0)  # the gradient of [0] would be written into zeros
         return logits
 
     def features(
@@ -182,7 +185,7 @@ class Backbone:
     ) -> Tensor:
         """The last hidden states [K, d], after the final norm, at the places `keep_K`: `forward` without its head."""
         output = self._run(self.model.get_decoder(), input_ids_L, position_ids_L, layout, route)
-        hidden: Tensor = output.last_hidden_state[0]
+        hidden: Tensor = output.last_hidden_state.squeeze(0)
         return hidden.index_select(0, keep_K)
 
     def _run(
