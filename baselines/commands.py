@@ -191,7 +191,7 @@ def compare(
 
     from algorithms.files import write_text
 
-    from .compare import check_writable, run_comparison
+    from .compare import IncompleteError, check_writable, run_comparison
     from .forest import draw_forest
     from .pareto import draw_pareto
     from .plan import prepare, typed_protocol
@@ -241,12 +241,19 @@ def compare(
     if added:
         console.print("added self-consistency at the network's sampled tokens: no gain counts that does not beat it")
     tables: list[list[Row]] = []
+    missing: list[str] = []
     said: list[tuple[list[Row], dict[str, list[Outcomes]]]] = []
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "protocol.yaml", plan.to_yaml())
     for comparison in comparisons:
         with interruptible(console), console.status("") as status:
-            rows, outcomes = run_comparison(comparison, say=status.update)
+            try:
+                rows, outcomes = run_comparison(comparison, say=status.update)
+            except IncompleteError as error:
+                if not error.rows:
+                    raise
+                rows, outcomes = error.rows, error.outcomes
+                missing.append(str(error))
         rows = with_differences(rows, outcomes)
         tables.append(rows)
         said.append((rows, outcomes))
@@ -263,6 +270,10 @@ def compare(
             print(line)
     kept = ", ".join(str(path) for path in (folder / "results.md", json, plot) if path)
     console.print(f"written: {kept}; .tex, .csv, .json, plots and runs under {folder}", highlight=False)
+    for reasons in missing:
+        console.print(f"neuromas: error: {reasons} (missing in the results)", highlight=False, markup=False)
+    if missing:
+        raise SystemExit(1)
 
 
 def read_wordings(path: Path | None) -> dict[str, dict[str, str]]:
@@ -279,15 +290,18 @@ def read_wordings(path: Path | None) -> dict[str, dict[str, str]]:
 
 @contextmanager
 def interruptible(console: Any) -> Iterator[None]:
-    """Ctrl-C ends with a hint and exit code 130, a training that cannot go on with one line and exit code 1."""
+    """Ctrl-C ends with a hint and exit code 130; what cannot go on, in training or in preparing a method, ends with one
+    line and exit code 1."""
     from algorithms.errors import EngineError, TrainingError
+
+    from .compare import IncompleteError, UnpreparedError
 
     try:
         yield
     except KeyboardInterrupt:
         console.print("neuromas: interrupted; the same command goes on from here", highlight=False)
         raise SystemExit(130) from None
-    except (TrainingError, EngineError) as error:
+    except (TrainingError, EngineError, IncompleteError, UnpreparedError) as error:
         console.print(f"neuromas: error: {error}", highlight=False, markup=False)
         raise SystemExit(1) from None
 

@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from algorithms.engines.choose import TRANSFORMERS
+from algorithms.errors import EngineError, TrainingError
 from algorithms.files import write_json
-from neuromas_env.errors import UnknownNameError, UsageError
+from neuromas_env.errors import NeuromasError, UnknownNameError, UsageError
 from neuromas_env.task import Question, Task
 from neuromas_env.topology import Topology
 from neuromas_env.transcripts import TranscriptWriter
 
-from .base import Context, Method, make_method, method_factory, method_names
+from .base import Context, Method, System, make_method, method_factory, method_names
 from .evaluate import ask, make_row
 from .neuromas import TrainedNetwork
 from .results import Outcomes, Row, aggregate
@@ -53,6 +54,22 @@ TRANSCRIBED = 24
 """Episodes of each cell written to out/transcripts/ with every message."""
 
 Say = Callable[[str], None]
+
+
+class UnpreparedError(NeuromasError):
+    """A method could not be prepared."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        kind = "" if isinstance(error, NeuromasError) else f"{type(error).__name__}: "
+        super().__init__(f"method {name!r} could not be prepared: {kind}{' '.join(str(error).split())}")
+
+
+class IncompleteError(NeuromasError):
+    """Some methods could not be prepared. The others were asked all the same: `rows` and `outcomes` are theirs."""
+
+    def __init__(self, failed: Sequence[UnpreparedError], rows: list[Row], outcomes: dict[str, list[Outcomes]]) -> None:
+        self.rows, self.outcomes = rows, outcomes
+        super().__init__("; ".join(map(str, failed)))
 
 
 @dataclass(frozen=True)
@@ -152,7 +169,8 @@ def check_wordings(wordings: Mapping[str, Mapping[str, str]]) -> None:
 def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tuple[list[Row], dict[str, list[Outcomes]]]:
     """All rows (each method's seeds, then its aggregate, in the order of the methods) and the outcomes behind them.
 
-    `say` hears, in words, what is being done.
+    `say` hears, in words, what is being done. Raises IncompleteError, at the end, where a method could not be prepared;
+    one whose budgets the others get ends all at once, with UnpreparedError.
     """
     contexts = {seed: comparison.context(seed) for seed in comparison.seeds}
     runs = [method.run_configs(context) for context in contexts.values() for method in comparison.methods]
@@ -169,15 +187,22 @@ def run_comparison(comparison: Comparison, say: Say = lambda text: None) -> tupl
         contexts = {seed: comparison.context(seed, budget) for seed in comparison.seeds}
     others = [method for method in comparison.methods if method is not compared]
     ask_at_once(comparison, others, contexts, say)
+    failed = []
     for method in others:
-        _ask_method(comparison, method, contexts, cells, say)
+        try:
+            _ask_method(comparison, method, contexts, cells, say)
+        except UnpreparedError as error:
+            failed.append(error)
 
-    rows = []
+    rows: list[Row] = []
     names = [name for method in comparison.methods for name in cells if name == str(method) or _is_of(name, method)]
     for name in names:
         seeds = [cell.row for cell in cells[name]]
         rows += [*seeds, aggregate(seeds, [cell.outcomes for cell in cells[name]])]
-    return rows, {name: [cell.outcomes for cell in cells[name]] for name in names}
+    outcomes = {name: [cell.outcomes for cell in cells[name]] for name in names}
+    if failed:
+        raise IncompleteError(failed, rows, outcomes)
+    return rows, outcomes
 
 
 def _is_of(name: str, method: Method) -> bool:
@@ -312,7 +337,7 @@ def _cell(
     if found is not None:
         return found
     say(f"{name}, seed {context.seed}")
-    system = method.prepare(context)
+    system = _prepared(method, context, name)
     file = transcript_file(comparison.out, method, name, context.seed)
     with TranscriptWriter(file, method=name, seed=context.seed, limit=TRANSCRIBED) as transcript:
         outcomes, meter = ask(
@@ -332,6 +357,16 @@ def _cell(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": key, "row": row.to_json(), "outcomes": outcomes.to_json()})
     return Cell(row, outcomes)
+
+
+def _prepared(method: Method, context: Context, name: str) -> System:
+    """The system of a method. A training or a server that cannot go on stops a comparison, as when it is asked."""
+    try:
+        return method.prepare(context)
+    except (TrainingError, EngineError):
+        raise
+    except Exception as error:
+        raise UnpreparedError(name, error) from error
 
 
 def cell_name(method: Method, name: str, seed: int) -> str:

@@ -117,6 +117,37 @@ def test_the_table_marks_a_method_that_raised(
     assert "fragile raised on 2 questions" in capsys.readouterr().out
 
 
+class Unready(Method):
+    name = "unready"
+
+    def prepare(self, context: Context) -> System:
+        raise ValueError("no such [thing]\nas I need")
+
+
+@pytest.fixture
+def unready_is_a_method() -> Iterator[None]:
+    register_method("unready", Unready)
+    yield
+    base.METHODS.forget("unready")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_method_that_cannot_be_prepared_is_missing_and_the_others_are_not(
+    jobs: int, unready_is_a_method: None, backbone_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"questions": 8, "backbone": str(backbone_folder), "jobs": jobs, "out": tmp_path}
+    with pytest.raises(SystemExit) as ended:
+        compare("coin", methods="direct,unready,cot", **settings)
+    assert ended.value.code == 1
+    said = "method 'unready' could not be prepared: ValueError: no such [thing] as I need (missing in the results)"
+    assert said in capsys.readouterr().err.replace("\n", " ")
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert {row["method"] for row in rows} == {"direct", "cot"}
+    with pytest.raises(SystemExit, match="1"):
+        compare("coin", methods="unready", **settings)  # nothing to write
+    assert "method 'unready' could not be prepared" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------------- killed
 
 
