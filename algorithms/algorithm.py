@@ -96,7 +96,7 @@ class Algorithm(ABC):
         Raises UsageError for what the algorithm cannot learn from.
         """
         if epochs > 1 and not self.takes_epochs:
-            names = [name for name in algorithm_names() if algorithm_class(name).takes_epochs]
+            names = [name for name in ALGORITHMS.sure() if algorithm_class(name).takes_epochs]
             raise UsageError(
                 f"the algorithm {self.name!r} takes one step on each batch, so epochs cannot be {epochs} "
                 f"(more than 1 are taken by {', '.join(names)})"

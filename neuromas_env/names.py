@@ -31,7 +31,11 @@ class Names(Generic[T]):
 
     def all(self) -> list[str]:
         """All names, sorted."""
-        return sorted({*self._built_in, *self._offered, *self._registered})
+        return sorted({*self.sure(), *self._offered})
+
+    def sure(self) -> list[str]:
+        """Those that `find` finds without importing another package, which might fail, sorted."""
+        return sorted({*self._built_in, *self._registered})
 
     def register(self, name: str, thing: T) -> None:
         """Make `thing` known as `name` in this process. Raises UsageError for a name that something else has."""

@@ -27,7 +27,8 @@ def test_what_is_built_in_wins_and_nothing_is_imported_to_list(fruits: Names[Any
     import json
 
     assert fruits.all() == ["apple", "banana", "cherry", "rotten"]
-    assert fruits.find("apple") == "built-in apple"
+    assert fruits.sure() == ["apple", "banana"]
+    assert [fruits.find(name) for name in fruits.sure()] == ["built-in apple", "built-in banana"]
     assert fruits.find("cherry") is json.loads
     with pytest.raises(ModuleNotFoundError):
         fruits.find("rotten")
@@ -37,6 +38,7 @@ def test_what_is_built_in_wins_and_nothing_is_imported_to_list(fruits: Names[Any
 def test_a_name_is_given_once(fruits: Names[Any], taken: str) -> None:
     damson = object()
     fruits.register("damson", damson)
+    assert "damson" in fruits.sure()
     fruits.register("damson", damson)  # the same thing again, as when a module is imported twice
     with pytest.raises(UsageError, match=f"the fruit name '{taken}' is taken"):
         fruits.register(taken, object())
